@@ -1,0 +1,58 @@
+# Assent.  `make demo` and `make test` set everything up; nothing is installed by hand.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(notdir $(basename $(wildcard proto/*.proto)))
+
+.PHONY: help setup proto lint format test check bench demo docs requirements clean
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	@if [ -n "$$CI" ]; then rm -rf $(VENV); fi
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.ready ## make .venv with everything in it
+
+proto: setup ## regenerate the stubs from proto/
+	$(BIN)/python -m grpc_tools.protoc -Iprotocol/wire=proto --python_out=. --pyi_out=. \
+	  --grpc_python_out=. $(addprefix protocol/wire/,$(addsuffix .proto,$(PROTOS)))
+	@grep -L 'service\|Stub' protocol/wire/*_pb2_grpc.py | xargs -r rm -f
+
+lint: setup ## format check, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint ## fast: lint, types, contracts, unit tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test: lint ## everything: lint, types, contracts, all tests
+	$(BIN)/python -m pytest -n 2 -rs
+
+bench: setup ## measure against the peers; writes bench/results.json and docs/BENCHMARKS.md
+	$(BIN)/python -m bench
+
+demo: setup ## two companies, overlap and cross-tab, report in demo/
+	$(BIN)/python -m assent.demo
+
+docs: setup ## rewrite the generated parts of README and docs
+	$(BIN)/python -m assent.docs
+
+requirements: ## pin the requirements again, with hashes
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q pip-tools
+	$(BIN)/pip-compile -q --extra dev --generate-hashes --strip-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe \
+	  --output-file requirements/dev.txt pyproject.toml
+
+clean: ## remove what can be made again
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
