@@ -1,0 +1,95 @@
+"""The one command line.  Mounts each part's commands; turns errors into one sentence.
+
+Exit codes: 0 done or released, 2 bad input, 3 refused, 4 failed.  Heavy imports happen
+inside the commands, so that `assent --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assent import job_commands, service_commands
+from assent.lifeline import hold
+from protocol.errors import AssentError
+
+app = typer.Typer(
+    name="assent",
+    help="Federated audience profiles with the person's assent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+sandbox = typer.Typer(help="A whole federation on this machine.", no_args_is_help=True)
+app.add_typer(sandbox, name="sandbox")
+app.add_typer(job_commands.job, name="job")
+app.add_typer(service_commands.kit, name="kit")
+app.add_typer(service_commands.node, name="node")
+app.add_typer(service_commands.coordinator, name="coordinator")
+app.add_typer(service_commands.consent, name="consent")
+app.command("doctor")(service_commands.doctor)
+
+
+@sandbox.command("run")
+def sandbox_run(
+    federation: Annotated[Path, typer.Argument(metavar="FEDERATION.yaml")],
+    job: Annotated[Path, typer.Argument(metavar="JOB.yaml")],
+    out: Annotated[Path | None, typer.Option(help="Write result.json here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Leave every party's folder here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Start every process, run the jobs, write the result, stop everything."""
+    from assent import show
+    from assent.progress import Progress
+    from assent.sandbox import run as run_sandbox
+
+    code, results = run_sandbox(
+        federation, job, out=out, html=html, keep=keep, progress=Progress.stderr()
+    )
+    if as_json:
+        typer.echo(json.dumps(results if len(results) > 1 else results[0], ensure_ascii=False))
+    else:
+        for result in results:
+            show.result(result)
+    raise typer.Exit(code)
+
+
+@sandbox.command("up")
+def sandbox_up(
+    federation: Annotated[Path, typer.Argument(metavar="FEDERATION.yaml")],
+    keep: Annotated[Path | None, typer.Option(help="Leave every party's folder here.")] = None,
+) -> None:
+    """Start the federation and leave it running until Ctrl-C."""
+    import signal
+    import threading
+
+    from assent.progress import Progress
+    from assent.sandbox import Sandbox, check_federation
+
+    loaded = check_federation(federation)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with Sandbox(loaded, keep=keep, progress=Progress.stderr()) as running:
+        for line in running.addresses():
+            typer.echo(line)
+        typer.echo("press Ctrl-C to stop")
+        stopped.wait()
+
+
+def run() -> None:
+    """Entry point: any AssentError is one sentence on stderr and its exit code."""
+    hold()
+    try:
+        app(standalone_mode=True)
+    except AssentError as error:
+        sys.stderr.write(f"assent: {error}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(4)

@@ -1,0 +1,73 @@
+"""What the analyst sees while a job runs: stage, party, share done, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Protocol, TextIO
+
+
+class View(Protocol):
+    """The part of a job view that is shown."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def party(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def fraction(self) -> float: ...
+
+
+@dataclass
+class Progress:
+    """One line that is rewritten on a terminal; one line per stage elsewhere."""
+
+    out: TextIO | None
+    _stage: tuple[str, str] = ("", "")
+    _since: float = 0.0
+    _width: int = 0
+    _tty: bool = field(default=False)
+
+    @classmethod
+    def quiet(cls) -> Progress:
+        return cls(None)
+
+    @classmethod
+    def stderr(cls) -> Progress:
+        return cls(sys.stderr, _tty=sys.stderr.isatty())
+
+    def say(self, text: str) -> None:
+        if self.out is not None:
+            self._clear()
+            print(text, file=self.out, flush=True)
+
+    def show(self, job: str, view: View) -> None:
+        if self.out is None:
+            return
+        key = (view.stage, view.party)
+        if key != self._stage:
+            self._stage, self._since = key, time.monotonic()
+            if not self._tty and view.stage:
+                self.say(f"{job}: {view.party or 'coordinator'} {view.stage}")
+        if self._tty:
+            spent = time.monotonic() - self._since
+            left = ""
+            if view.fraction > 0.02 and spent > 2:
+                left = f", about {spent / view.fraction - spent:.0f} s left"
+            share = f" {view.fraction:.0%}" if view.fraction else ""
+            line = f"{job}: {view.party or 'coordinator'} {view.stage or view.state}{share}{left}"
+            self._clear()
+            self.out.write(line)
+            self.out.flush()
+            self._width = len(line)
+
+    def done(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        if self._width and self.out is not None:
+            self.out.write("\r" + " " * self._width + "\r")
+            self._width = 0

@@ -1,0 +1,124 @@
+"""The owner's side of a node's Unix socket: what the command line and the sandbox call.
+
+Who runs it: the analyst's or data owner's own process, on the node's machine.  The
+socket is 0600: whoever opens it is the party.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from protocol.encoding import canonical_json
+from protocol.errors import AssentError, BadInput, ErrorInfo, Failed, from_info
+from protocol.wire import node_pb2 as pb
+from protocol.wire import node_pb2_grpc
+
+_LONGEST_PATH = 100  # sun_path holds 108 bytes
+
+
+def socket_path(folder: Path) -> Path:
+    """Where the node with data folder `folder` listens: in it, or, when that path is longer
+    than a socket address may be, in a private folder of this user's."""
+    direct = folder.resolve() / "node.sock"
+    if len(os.fsencode(direct)) <= _LONGEST_PATH:
+        return direct
+    name = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"assent-{os.getuid()}" / f"{name}.sock"
+
+
+class NodeClient:
+    """Blocking calls; every failure is an AssentError with the node's own words."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        path = socket_path(folder)
+        self._channel = grpc.secure_channel(
+            f"unix:{path}",
+            grpc.local_channel_credentials(grpc.LocalConnectionType.UDS),
+            options=[("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 64 << 20)],
+        )
+        self._stub = node_pb2_grpc.NodeStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def submit(self, job: dict[str, Any], *, dry_run: bool = False) -> str:
+        request = pb.NodeJobRequest(job=canonical_json(job), dry_run=dry_run)
+        with self._words():
+            return str(self._stub.SubmitJob(request, timeout=60).job_id)
+
+    def watch(self, job_id: str, since: int, wait: float = 20.0) -> pb.NodeJobView:
+        request = pb.NodeWatchRequest(job_id=job_id, since_version=since, wait_seconds=wait)
+        with self._words():
+            return self._stub.WatchJob(request, timeout=wait + 30)
+
+    def follow(self, job_id: str) -> Iterator[pb.NodeJobView]:
+        """Every state of the job until its end."""
+        version = 0
+        while True:
+            view = self.watch(job_id, version)
+            if view.version > version:
+                version = view.version
+                yield view
+            if view.state in ("released", "refused", "failed"):
+                return
+
+    def record(self, job_id: str) -> dict[str, Any]:
+        with self._words():
+            reply = self._stub.JobRecord(pb.NodeJobId(job_id=job_id), timeout=60)
+        loaded: dict[str, Any] = json.loads(reply.record)
+        return loaded
+
+    def jobs(self) -> list[pb.NodeJobSummary]:
+        with self._words():
+            return list(self._stub.ListJobs(pb.NodeListRequest(), timeout=30).jobs)
+
+    def cancel(self, job_id: str) -> str:
+        with self._words():
+            return str(self._stub.CancelJob(pb.NodeJobId(job_id=job_id), timeout=30).message)
+
+    def approve(self, job_id: str, approve: bool, reason: str = "") -> str:
+        request = pb.NodeApproval(job_id=job_id, approve=approve, reason=reason)
+        with self._words():
+            return str(self._stub.Approve(request, timeout=30).message)
+
+    def consent(self, **fields: str) -> str:
+        with self._words():
+            return str(self._stub.RecordConsent(pb.NodeConsent(**fields), timeout=60).message)
+
+    def status(self, timeout: float = 10.0) -> dict[str, Any]:
+        with self._words():
+            reply = self._stub.Status(pb.NodeStatusRequest(), timeout=timeout)
+        loaded: dict[str, Any] = json.loads(reply.status)
+        return loaded
+
+    @contextmanager
+    def _words(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise _in_words(error, self._folder) from error
+
+
+def _in_words(error: grpc.RpcError, folder: Path) -> AssentError:
+    details = error.details() or ""
+    if error.code() == grpc.StatusCode.UNAVAILABLE:
+        return BadInput(
+            f"{folder}: no node is running with this data folder",
+            next_step="start it with `assent node run`, or name its folder with --node",
+        )
+    try:
+        fields = json.loads(details)
+        info = ErrorInfo(**fields["info"])
+        return from_info(info, fields["status"])
+    except (ValueError, TypeError, KeyError):
+        return Failed("node_error", f"the node answered {error.code().name}: {details}")
