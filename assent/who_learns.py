@@ -1,0 +1,134 @@
+"""Who learns what in one job, message by message, in words for people.
+
+What: the rows of the table that the report shows, from the same facts as docs/DISCLOSURE.md.
+Who runs it: the report, at the requester or in the sandbox.
+Learns: nothing; it reads the shape of a job (parties, mode), never data.
+Section: docs/DISCLOSURE.md; protocols.md sections 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """One message of the job and what its reader can tell from it."""
+
+    message: str
+    author: str
+    reader: str
+    learns: str
+    never: str
+
+
+COORDINATOR = "coordinator"
+CONSENT = "consent service"
+
+
+def who_learns(
+    requester: str,
+    providers: Sequence[str],
+    *,
+    mode: str = "keyed",
+    members: bool = False,
+    noise: bool = True,
+) -> tuple[Disclosure, ...]:
+    """Every message that carries something about people, in the order in which it is sent."""
+    others = ", ".join(providers) or "the provider"
+    everyone = ", ".join((requester, *providers))
+    rows = [
+        Disclosure(
+            "the question, sealed",
+            requester,
+            others,
+            "the job: purpose, attribute names, vocabularies, bounds, policies",
+            "any row",
+        ),
+        Disclosure(
+            "admission",
+            everyone,
+            COORDINATOR,
+            "who takes part, purpose, match mode, a rounded number of rows",
+            "attribute names, labels, the question itself",
+        ),
+        Disclosure(
+            "consent records and their copy",
+            everyone,
+            CONSENT,
+            "per party, what a pseudonym permits, and when that changed",
+            "identifiers, rows, tags, who matched",
+        ),
+        *_matching(requester, everyone, mode, members),
+    ]
+    if members:
+        return tuple(rows)
+    return (*rows, *_counting(requester, others, noise))
+
+
+def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[Disclosure, ...]:
+    if mode == "ecdh":
+        first = Disclosure(
+            "blinded curve points",
+            everyone,
+            f"{COORDINATOR} and the other party",
+            "a padded number of points, good for this job only",
+            "identifiers, even if the coordinator colludes with a party",
+        )
+    else:
+        first = Disclosure(
+            "keyed match tokens",
+            everyone,
+            COORDINATOR,
+            "padded sizes, and which positions agree on which identifier type, "
+            "with drawn dummies among them",
+            "identifiers; tokens of two jobs cannot be linked. (If it colluded with a party of "
+            "the job, the two could test guesses of identifiers; mode: ecdh removes that.)",
+        )
+    if not members:
+        return (first,)
+    return (
+        first,
+        Disclosure(
+            "membership",
+            COORDINATOR,
+            everyone,
+            "which of its own rows are in common (reveal: members)",
+            "anything else about the other side's people",
+        ),
+    )
+
+
+def _counting(requester: str, others: str, noise: bool) -> tuple[Disclosure, ...]:
+    table = "totals under noise" if noise else "exact totals (noise is off)"
+    return (
+        Disclosure(
+            "encrypted rows",
+            requester,
+            COORDINATOR,
+            "a padded number of ciphertexts",
+            f"anything inside them: only {requester} can open them",
+        ),
+        Disclosure(
+            "laid-out ciphertexts",
+            COORDINATOR,
+            others,
+            "nothing: a matched row and an empty one look alike",
+            f"which of its rows matched; any tag of {requester}",
+        ),
+        Disclosure(
+            "encrypted totals",
+            others,
+            requester,
+            f"{table}, of which only cells that pass the release rules are shown",
+            f"any row of {others}; which people are inside a total",
+        ),
+        Disclosure(
+            "encrypted totals, on their way",
+            others,
+            COORDINATOR,
+            "how many ciphertexts there are",
+            "results, and the number of people in common",
+        ),
+    )
