@@ -32,7 +32,15 @@ def step_digest(
                 "recipient": recipient,
                 "params": params,
                 "inputs": [
-                    [ref.name, ref.step, ref.attempt, ref.author, ref.recipient, ref.sha256.hex(), ref.size]
+                    [
+                        ref.name,
+                        ref.step,
+                        ref.attempt,
+                        ref.author,
+                        ref.recipient,
+                        ref.sha256.hex(),
+                        ref.size,
+                    ]
                     for ref in sorted(inputs, key=lambda ref: ref.name)
                 ],
             }

@@ -67,6 +67,7 @@ class JobRequest:
     id: chosen by the requester's node (32 hex digits), so that a repeated submit is the
     same job.  parties includes the requester.  params: JSON object of integers, strings,
     booleans, lists and objects: public facts only (purpose, mode, types, rounded sizes).
+    sealed: party → the proposal sealed to it, handed to that party with every step, unread.
     """
 
     id: str
@@ -75,6 +76,7 @@ class JobRequest:
     requester: str
     parties: tuple[str, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
+    sealed: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class StepLease:
     recipient: str
     input_digest: bytes
     seconds: float
+    sealed: bytes = b""  # the requester's proposal to this party, as submitted
 
     @property
     def kind(self) -> str:

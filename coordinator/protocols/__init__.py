@@ -1,0 +1,12 @@
+"""Which protocol functions this coordinator runs: one line per protocol and version.
+
+Who runs it: the coordinator's engine.  A job stores (name, version); code that no longer
+has that pair fails the job as `code_changed` (engine rule 3), so a changed step sequence
+gets a new version.
+"""
+
+from __future__ import annotations
+
+from coordinator.engine import ProtocolFunction
+
+REGISTRY: dict[tuple[str, int], ProtocolFunction] = {}
