@@ -97,7 +97,7 @@ class PlanPart(_message.Message):
     remaining_rho: int
     def __init__(self, handles: _Optional[int] = ..., refusal: _Optional[str] = ..., cause: _Optional[str] = ..., remaining_rho: _Optional[int] = ...) -> None: ...
 
-class PlanBundle(_message.Message):
+class Sealed(_message.Message):
     __slots__ = ("sealed",)
     SEALED_FIELD_NUMBER: _ClassVar[int]
     sealed: bytes

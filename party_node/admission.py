@@ -1,0 +1,215 @@
+"""The gates before a single row is read, as numbered steps; and the plan, which asks them.
+
+Who runs it: every party's node, for every attempt.  Each gate raises `Refused` naming the
+rule; nothing returns False.  protocols.md sections 5 (before) and 6.
+Learns: nobody, anything; a refusal's code reaches the coordinator, its words only the
+requester (sealed).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from catalog.job import JobSpec
+from party_node.session import Session
+from protocol.encoding import length_prefixed
+from protocol.errors import Refused
+from protocol.psi.dummies import DummyRule
+from protocol.psi.padding import handles_for
+from protocol.release.budget import Account
+from protocol.release.rules import check_exact
+
+RULES = {
+    "requester_not_allowed": "this company does not answer questions of that requester",
+    "purpose_not_allowed": "this company's policy does not allow the purpose",
+    "noise_required": "noise: off needs the consent of every company's policy",
+    "reveal_not_allowed": "reveal: members needs every company's policy and an allowing purpose",
+}
+# Purposes for which a party may learn who of its own people are common (protocols.md section 1).
+MEMBER_PURPOSES = frozenset({"overlap_measurement", "segmentation", "activation"})
+
+
+@dataclass(frozen=True)
+class Eligible:
+    """Rows that may take part: int64 row numbers ascending, exclusions by reason."""
+
+    rows: BitMap
+    excluded: dict[str, int]
+
+    @property
+    def index(self) -> npt.NDArray[np.int64]:
+        return np.array(self.rows.to_array(), dtype=np.int64)
+
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.rows.serialize()).digest()
+
+
+def own_attributes(session: Session) -> list[str]:
+    """Names, without the party, of this party's attributes that the job reads; sorted."""
+    prefix = session.ctx.name + "/"
+    named = {*session.spec.rows, *session.spec.columns, *session.spec.summed}
+    return sorted(name.removeprefix(prefix) for name in named if name.startswith(prefix))
+
+
+def eligible(session: Session) -> Eligible:
+    """Section 6: a permit for every other party and every category of own attributes read.
+
+    Raises Refused('consent_stale') when the replica is too old to say.
+    """
+    ctx = session.ctx
+    ctx.gate.require_fresh(ctx.now())
+    categories = sorted(
+        {ctx.party.attributes[name].category for name in own_attributes(session)}
+    )
+    found = ctx.gate.eligible(session.spec.purpose, session.others, categories)
+    return Eligible(found.rows, dict(found.excluded))
+
+
+def data_version(session: Session, rows: Eligible) -> bytes:
+    """Equal while table and eligible rows are; keyed, so that it says nothing else."""
+    ctx = session.ctx
+    parts = length_prefixed(
+        "assent/data-version/v1", session.spec.requester, ctx.dataset.version, rows.digest()
+    )
+    return hmac.digest(ctx.keys.storage.reveal(), parts, "sha256")
+
+
+def check_policy(session: Session) -> None:
+    """Gate 1: this party's policy, and what every party must allow."""
+    spec, policy = session.spec, session.ctx.party.policy
+    if not session.is_requester:
+        if policy.requesters is not None and spec.requester not in policy.requesters:
+            raise _refused(session, "requester_not_allowed", f"requester {spec.requester}")
+        if policy.purposes is not None and spec.purpose not in policy.purposes:
+            raise _refused(session, "purpose_not_allowed", f"purpose {spec.purpose}")
+    for party, offer in sorted(session.offers.items()):
+        if not spec.noise and spec.match.reveal != "members" and offer.noise_required:
+            raise _refused(session, "noise_required", f"{party} has noise: required", party)
+        if spec.match.reveal == "members" and not offer.members_allowed:
+            raise _refused(session, "reveal_not_allowed", f"{party} has reveal: hidden", party)
+    if spec.match.reveal == "members" and spec.purpose not in MEMBER_PURPOSES:
+        raise _refused(session, "reveal_not_allowed", f"purpose {spec.purpose} does not")
+
+
+def account(session: Session) -> Account:
+    """The ledger account that pays: this owner's, towards the requester, for the purpose."""
+    policy = session.ctx.party.policy
+    return Account(
+        owner=session.ctx.name,
+        recipient=session.spec.requester,
+        purpose=session.spec.purpose,
+        limit_nano=policy.rho_nano,
+        limit_all_nano=policy.rho_all_nano,
+    )
+
+
+def pays(session: Session) -> int:
+    """rho in 1e-9 that this party's rows cost: providers of a noisy, hidden job pay."""
+    spec = session.spec
+    if session.is_requester or not spec.noise or spec.match.reveal == "members":
+        return 0
+    return spec.rho_nano
+
+
+def check_exact_release(session: Session, rows: Eligible) -> None:
+    """Section 5 rule 4: two exact answers must not differ by a few rows."""
+    spec = session.spec
+    if session.is_requester or spec.noise or spec.match.reveal == "members":
+        return
+    previous = session.ctx.records.exact_releases(spec.requester)
+    check_exact(previous, frozenset(own_attributes(session)), rows.rows, session.min_cohort)
+
+
+def admit(session: Session) -> Eligible:
+    """All gates in order; on return the budget is reserved and the eligible rows are fixed."""
+    # 1. Policy: requester, purpose, noise, reveal.
+    check_policy(session)
+    # 2. Approval of exactly this job: `approve` blocks in the runner until the owner spoke.
+    #    (The runner calls it before this function, see steps_admit.)
+    # 3. and 4. Consent: a fresh replica, then the rows whose people permit it.
+    rows = eligible(session)
+    # 5. Noise off: not a few rows away from an earlier exact answer.
+    check_exact_release(session, rows)
+    # 6. Budget: reserved now, spent before anything leaves.
+    cost = pays(session)
+    if cost:
+        session.ctx.ledger.reserve(
+            account(session), session.job_id, session.attempt, cost, session.ctx.now()
+        )
+    return rows
+
+
+def handles(session: Session, rows: Eligible) -> int:
+    """Padded size that leaves this node; independent of the drawn dummies."""
+    return handles_for(len(rows.rows), len(session.spec.match.on), DummyRule())
+
+
+def funnel(session: Session, rows: Eligible) -> dict[str, Any]:
+    """Own counts for this party's record."""
+    return {
+        "rows": session.ctx.dataset.rows,
+        "eligible": len(rows.rows),
+        "excluded": {key: value for key, value in sorted(rows.excluded.items()) if value},
+    }
+
+
+def describe(session: Session) -> str:
+    """One sentence for this party's list of jobs, before the other offers are open."""
+    spec = session.spec
+    said = sentences(spec, session.ctx.party.policy.min_cohort)
+    return f"{spec.requester} asks for {spec.purpose}: {said[spec.requester]}"
+
+
+def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
+    """One sentence for each company: what it will learn about whom."""
+    others = " and ".join(spec.providers)
+    everyone = f"the common, consenting customers of {spec.requester} and {others}"
+    noise = (
+        f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"
+    )
+    said = {"coordinator": "coordinator learns rounded sizes and which anonymous positions pair "
+            "up, dummies included; no identifier, attribute, count or result."}  # fmt: skip
+    if spec.match.reveal == "members":
+        for party in spec.parties:
+            said[party] = f"{party} learns which of its own customers are among {everyone}."
+        return said
+    if spec.rows or spec.columns:
+        attributes = ", ".join((*spec.rows, *spec.columns))
+        about = f"how many of {everyone} fall into each cell of {attributes}"
+        if spec.summed:
+            about += f", with sums of {', '.join(spec.summed)}"
+    else:
+        about = f"how many customers are among {everyone}"
+    keyed = (
+        "; with match mode keyed, the coordinator and a company together could test guesses of "
+        "the other's identifiers (ecdh removes this)"
+        if spec.match.mode == "keyed"
+        else ""
+    )
+    said[spec.requester] = (
+        f"{spec.requester} learns {about}, {noise}, in groups of at least {min_cohort}; "
+        f"nothing about any single person{keyed}."
+    )
+    for party in spec.providers:
+        said[party] = (
+            f"{party} learns nothing about {spec.requester}'s customers, not even how many are "
+            "common; it sees the question and a rounded size."
+        )
+    return said
+
+
+def _refused(session: Session, code: str, detail: str, party: str = "") -> Refused:
+    return Refused(
+        code,
+        f"{RULES[code]}: {detail}",
+        party=party or session.ctx.name,
+        stage="admit",
+        next_step="change the job, or ask the company to change its policy",
+    )

@@ -1,0 +1,108 @@
+"""The node's own gRPC service on its 0600 Unix socket: decode, call, map errors.
+
+Who runs it: every node, for its owner's command line and the sandbox.  Learns: whoever
+opens the socket is the party itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from party_node.control_client import socket_path
+from party_node.desk import Desk
+from protocol.errors import AssentError
+from protocol.wire import node_pb2 as pb
+from protocol.wire import node_pb2_grpc
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
+_Method = Callable[[Any, Request, grpc.aio.ServicerContext], Awaitable[Reply]]
+
+
+def _in_words(method: _Method[Request, Reply]) -> _Method[Request, Reply]:
+    """An AssentError becomes the call's status, with its fields as JSON details."""
+
+    @wraps(method)
+    async def call(self: Any, request: Request, context: grpc.aio.ServicerContext) -> Reply:
+        try:
+            return await method(self, request, context)
+        except AssentError as error:
+            details = json.dumps({"info": asdict(error.info), "status": error.status})
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, details)
+            raise AssertionError("abort raises") from error
+
+    return call
+
+
+class Control(node_pb2_grpc.NodeServicer):
+    """Five-line methods over the desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @_in_words
+    async def SubmitJob(self, request: Any, context: Any) -> Any:
+        job = json.loads(request.job)
+        return pb.NodeJobId(job_id=await self._desk.submit(job, dry_run=request.dry_run))
+
+    @_in_words
+    async def WatchJob(self, request: Any, context: Any) -> Any:
+        wait = min(max(request.wait_seconds, 0.0), 60.0)
+        return await self._desk.watch(request.job_id, request.since_version, wait)
+
+    @_in_words
+    async def ListJobs(self, request: Any, context: Any) -> Any:
+        return pb.NodeJobList(jobs=[pb.NodeJobSummary(**row) for row in self._desk.jobs()])
+
+    @_in_words
+    async def JobRecord(self, request: Any, context: Any) -> Any:
+        record = json.dumps(self._desk.record(request.job_id), ensure_ascii=False)
+        return pb.NodeJobRecord(record=record)
+
+    @_in_words
+    async def CancelJob(self, request: Any, context: Any) -> Any:
+        return pb.NodeAck(message=await self._desk.cancel(request.job_id))
+
+    @_in_words
+    async def Approve(self, request: Any, context: Any) -> Any:
+        message = self._desk.approve(request.job_id, request.approve, request.reason)
+        return pb.NodeAck(message=message)
+
+    @_in_words
+    async def RecordConsent(self, request: Any, context: Any) -> Any:
+        message = await self._desk.consent(
+            request.id_type, request.identifier, request.purpose, request.recipient,
+            request.category, request.state,
+        )  # fmt: skip
+        return pb.NodeAck(message=message)
+
+    @_in_words
+    async def Status(self, request: Any, context: Any) -> Any:
+        return pb.NodeStatus(status=json.dumps(self._desk.status(), ensure_ascii=False))
+
+
+async def serve(desk: Desk, folder: Path) -> grpc.aio.Server:
+    """Listens on the node's socket; only this user may open it."""
+    path = socket_path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)  # left by a crash; the data folder's lock says we are alone
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 8 << 20)])
+    node_pb2_grpc.add_NodeServicer_to_server(Control(desk), server)
+    mask = os.umask(0o177)
+    try:
+        server.add_secure_port(
+            f"unix:{path}", grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
+        )
+        await server.start()
+    finally:
+        os.umask(mask)
+    return server

@@ -1,0 +1,170 @@
+"""The owner's desk: submit, follow, decide, record consent.  What the socket and pages call.
+
+Who runs it: every node.  A job leaves this party only as public facts for the coordinator
+and one sealed proposal per party.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from catalog.job import JobSpec
+from party_node import admission, outcome
+from party_node.session import NodeContext, proposal_info
+from protocol import identity, transcript
+from protocol.encoding import canonical_json
+from protocol.errors import BadInput, ErrorInfo
+from protocol.transport.port import WAITING, CoordinatorPort, JobRequest, JobStatus
+from protocol.wire import job_pb2
+from protocol.wire import node_pb2 as pb
+
+if TYPE_CHECKING:
+    from party_node.consenting import Consenting
+
+VERSIONS = {"psi": 1, "crosstab": 1}
+
+
+class Desk:
+    """Async where the coordinator is asked, plain where the party's own store is."""
+
+    def __init__(
+        self,
+        ctx: NodeContext,
+        port: CoordinatorPort,
+        consenting: Consenting,
+        state: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._ctx = ctx
+        self._port = port
+        self._consenting = consenting
+        self._state = state
+
+    # -- jobs ----------------------------------------------------------------------------
+
+    async def submit(self, job: dict[str, Any], *, dry_run: bool) -> str:
+        """Hands a job to the coordinator; its words go sealed to the parties only."""
+        spec = JobSpec.from_canonical(job)
+        ctx = self._ctx
+        if spec.requester != ctx.name:
+            raise BadInput(
+                f"the job's requester is {spec.requester}, this node is {ctx.name}",
+                next_step="submit it at the requester's node",
+            )
+        for party in spec.parties:
+            if party not in ctx.cards:
+                raise BadInput(
+                    f"{party} is not in collaboration.yaml",
+                    next_step=f"it names {', '.join(sorted(ctx.cards))}",
+                )
+        job_id = uuid.uuid4().hex
+        own = {name.split("/", 1)[1] for name in spec.attributes if name.startswith(ctx.name + "/")}
+        unknown = sorted(own - set(ctx.party.attributes))
+        if unknown:
+            raise BadInput(f"{ctx.name} has no attribute {unknown[0]}",
+                           next_step=f"it has {', '.join(sorted(ctx.party.attributes))}")  # fmt: skip
+        params = {
+            "purpose": spec.purpose,
+            "mode": spec.match.mode,
+            "reveal": spec.match.reveal,
+            "types": len(spec.match.on),
+            "dry_run": dry_run,
+            "providers": list(spec.providers),
+            "proposals": self._proposals(job_id, spec),
+        }
+        ctx.records.seen(job_id, spec.name, spec.requester, admission.said_of(spec, ctx))
+        await self._port.submit(
+            JobRequest(
+                job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
+                spec.parties, params,
+            )
+        )  # fmt: skip
+        return job_id
+
+    def _proposals(self, job_id: str, spec: JobSpec) -> dict[str, str]:
+        canonical = spec.canonical()
+        digest = transcript.proposal_hash(job_id, canonical)
+        message = job_pb2.Proposal(
+            job=canonical_json(canonical),
+            signature=identity.sign(self._ctx.keys.signing, digest),
+        ).SerializeToString(deterministic=True)
+        sealed = {}
+        for party in spec.parties:
+            info = proposal_info(job_id, spec.requester, party)
+            key = self._ctx.cards[party].sealing_key
+            sealed[party] = base64.b64encode(identity.seal(key, message, info)).decode()
+        return sealed
+
+    async def watch(self, job: str, since: int, wait: float) -> pb.NodeJobView:
+        return self._view(await self._port.watch(job, since, wait))
+
+    def _view(self, status: JobStatus) -> pb.NodeJobView:
+        error = ""
+        if status.error is not None:
+            info = outcome.open_error(self._ctx.keys, status.id, status.error)
+            error = json.dumps(error_fields(info), ensure_ascii=False)
+        waiting = status.progress.state == WAITING and not status.ended
+        return pb.NodeJobView(
+            job_id=status.id,
+            version=status.version,
+            state="waiting for approval" if waiting else status.state,
+            stage=status.stage,
+            party=status.party,
+            fraction=status.progress.fraction,
+            error=error,
+            attempt=status.attempt,
+        )
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return [
+            {"job_id": row["job"], "name": row["name"], "requester": row["requester"],
+             "state": row["state"], "sentence": row["sentence"], "since": row["since"]}
+            for row in self._ctx.records.jobs()
+        ]  # fmt: skip
+
+    def record(self, job: str) -> dict[str, Any]:
+        if not self._ctx.records.known(job):
+            raise BadInput(f"{job}: this node knows no such job",
+                           next_step="see `assent job list`")  # fmt: skip
+        return self._ctx.records.record(job)
+
+    async def cancel(self, job: str) -> str:
+        status = await self._port.cancel(job, f"cancelled by {self._ctx.name}")
+        return f"{job} is {status.state}" + (f" ({status.error.code})" if status.error else "")
+
+    def approve(self, job: str, approve: bool, reason: str) -> str:
+        held = self._ctx.records.decide(job, approve, reason)
+        if held is None:
+            raise BadInput(f"{job}: this node knows no such job",
+                           next_step="see `assent job list`")  # fmt: skip
+        return f"{job} is {held} by {self._ctx.name}"
+
+    # -- people --------------------------------------------------------------------------
+
+    async def consent(self, id_type: str, identifier: str, purpose: str, recipient: str,
+                      category: str, state: str) -> str:  # fmt: skip
+        return await self._consenting.record_one(
+            id_type, identifier, purpose, recipient, category, state
+        )
+
+    # -- state ---------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        ctx = self._ctx
+        return {"party": ctx.name, "rows": ctx.dataset.rows, "key_bits": ctx.key_bits,
+                **self._state()}  # fmt: skip
+
+
+def error_fields(info: ErrorInfo) -> dict[str, Any]:
+    """result.json's `error`."""
+    return {
+        "code": info.code,
+        "party": info.party,
+        "stage": info.stage,
+        "cause": info.cause,
+        "next_step": info.next_step,
+        "retryable": info.retryable,
+    }

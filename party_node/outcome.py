@@ -1,0 +1,118 @@
+"""result.json's object at the requester's node, its signature, and what sealed errors say.
+
+Who runs it: the requester's node (results), every node (errors).  contracts.md.
+Learns: the coordinator of a failed step its code, party and stage; the words are sealed to
+the requester, because they may name attributes, labels or counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from typing import Any
+
+from party_node.session import Session
+from protocol import identity
+from protocol.crosstab.spec import CrosstabSpec
+from protocol.encoding import length_prefixed
+from protocol.errors import ErrorInfo, ProtocolViolation
+from protocol.release.rules import ReleasedTable
+
+SEALED = "sealed:"
+
+
+def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) -> dict[str, Any]:
+    """The released part of result.json."""
+    job = session.spec
+    cells = [with_requested(cell, session) for cell in table.cells]
+    found: dict[str, Any] = base(session)
+    found["cells"] = cells
+    found["overlap"] = table.overlap
+    found["privacy"] = {
+        "noise": "discrete_gaussian" if job.noise else "off",
+        "rho": job.rho_nano / 1e9 if job.noise else None,
+        "epsilon": table.epsilon,
+        "sigmas": table.sigmas,
+        "min_cohort": spec.min_cohort,
+        "attempts": session.attempt,
+        "warnings": list(table.warnings),
+    }
+    found["cost"] = {
+        "ciphertexts": (spec.handles_a + spec.handles_b) * spec.ciphertexts_per_row,
+        "outputs": spec.output_ciphertexts,
+    }
+    return found
+
+
+def base(session: Session) -> dict[str, Any]:
+    """The keys that every result has."""
+    job = session.spec
+    return {
+        "job": job.name,
+        "status": "released",
+        "requester": job.requester,
+        "with": list(job.providers),
+        "match": {"on": list(job.match.on), "mode": job.match.mode},
+        "audit": {"log": None, "index": None, "checkpoint": None},
+    }
+
+
+def with_requested(cell: dict[str, Any], session: Session) -> dict[str, Any]:
+    """Sums and means that the job asked for, no others (both come from one measured sum)."""
+    asked = {f"{m.kind}:{m.attribute}" for m in session.spec.measures if m.attribute}
+    return {
+        key: value
+        for key, value in cell.items()
+        if not key.startswith(("sum:", "mean:")) or key in asked
+    }
+
+
+def sign_result(session: Session, result: dict[str, Any]) -> bytes:
+    """Keeps the requester's signature over what left the gate; returns a hiding commitment.
+
+    The commitment, HMAC(r, result) with fresh r, is all that leaves: which cells passed the
+    rules says something about the requester's own people.
+    """
+    text = json.dumps(result, ensure_ascii=False, sort_keys=True).encode()
+    r = session.ctx.random(32)
+    commitment = hmac.digest(r, text, "sha256")
+    message = length_prefixed("assent/released/v1", session.job_hash, commitment)
+    signature = identity.sign(session.ctx.keys.signing, message)
+    kept = {
+        "job_hash": session.job_hash.hex(),
+        "r": base64.b64encode(r).decode(),
+        "commitment": commitment.hex(),
+        "signature": base64.b64encode(signature).decode(),
+    }
+    session.ctx.records.put(session.job_id, "signed", kept)
+    return commitment
+
+
+def seal_error(info: ErrorInfo, job: str, requester_key: bytes | None) -> ErrorInfo:
+    """`info` as it may pass the coordinator: code, party and stage in clear, words sealed."""
+    words = json.dumps([info.cause, info.next_step], ensure_ascii=False).encode()
+    cause = "the words are sealed"
+    if requester_key is not None:
+        sealed = identity.seal(requester_key, words, _error_info(job, info))
+        cause = SEALED + base64.b64encode(sealed).decode()
+    return ErrorInfo(info.code, cause, info.party, info.stage)
+
+
+def open_error(keys: identity.Keys, job: str, info: ErrorInfo) -> ErrorInfo:
+    """The words of a sealed error, at the requester; unsealed ones come back as they are."""
+    if not info.cause.startswith(SEALED):
+        return info
+    try:
+        sealed = base64.b64decode(info.cause.removeprefix(SEALED), validate=True)
+        cause, next_step = json.loads(
+            identity.unseal(keys.sealing, sealed, _error_info(job, info))
+        )
+    except (ValueError, ProtocolViolation):
+        # Not ours to open: another party's failure in another party's job.
+        return ErrorInfo(info.code, "the words went to the requester only", info.party, info.stage)
+    return ErrorInfo(info.code, str(cause), info.party, info.stage, str(next_step))
+
+
+def _error_info(job: str, info: ErrorInfo) -> bytes:
+    return length_prefixed("assent/error/v1", job, info.code, info.party, info.stage)

@@ -1,0 +1,143 @@
+"""encrypt → recheck → aggregate → open → close: this party's part of a cross-tab.
+
+Who runs it: the requester encrypts, re-checks and opens; the provider aggregates.
+protocols.md sections 2 and 5.  Learns: the requester the table under the provider's noise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from party_node import admission, outcome
+from party_node.session import Session
+from party_node.steps import Incoming, Outgoing
+from party_node.steps_terms import paillier_key, question
+from protocol.crosstab import codec
+from protocol.crosstab.provider import ProviderRows, aggregate as aggregate_cells
+from protocol.crosstab.requester import encrypt_rows, joint_codes, open_outputs
+from protocol.errors import Failed, Refused
+from protocol.paillier.keys import PublicKey
+from protocol.release.noise import NoNoise
+from protocol.release.rules import release
+from protocol.wire import job_pb2 as pb
+
+
+def _handle_codes(session: Session, names: tuple[str, ...], sizes: list[int]) -> _Codes:
+    """Joint code and position among the eligible rows of every handle; -1 where no row is."""
+    index = session.vault.get_array("eligible")
+    of_handle = session.vault.get_array("rows_of_handles")
+    short = [name.split("/", 1)[1] for name in names]
+    dataset = session.ctx.dataset
+    codes = joint_codes([dataset.labels(name, index) for name in short], sizes, len(index))
+    at = np.full(len(of_handle), -1, dtype=np.int32)
+    real = of_handle >= 0
+    at[real] = codes[of_handle[real]]
+    return at, of_handle
+
+
+_Codes = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
+
+
+def encrypt(session: Session, task: Incoming) -> Outgoing:
+    """One packed one-hot per own handle, and one fresh Enc(0) per handle of the provider."""
+    spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
+    key = paillier_key(session)
+    sizes = [len(attribute.vocabulary) for attribute in spec.rows]
+    codes, _ = _handle_codes(session, session.spec.rows, sizes)
+    rows = encrypt_rows(spec, session.ctx.kernel, key, codes, spec.handles_b, task.progress)
+    return Outgoing(codec.rows_head(spec), rows)
+
+
+def recheck(session: Session, task: Incoming) -> Outgoing:
+    """The requester's last look at consent before layout: all its rows must still permit."""
+    before = BitMap(session.vault.get_array("eligible"))
+    now = admission.eligible(session).rows
+    if before - now:
+        raise Refused(
+            "consent_changed",
+            "people withdrew between admission and layout",
+            party=session.ctx.name,
+            stage="recheck",
+            next_step="the job starts again without them",
+        )
+    session.vault.put("rechecked", repr(session.ctx.now()).encode())
+    return Outgoing(pb.Confirmation(what="recheck"))
+
+
+def aggregate(session: Session, task: Incoming) -> Outgoing:
+    """The provider's sums over its own cells, protected; budget is spent as they are stored."""
+    ctx = session.ctx
+    spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
+    n = session.offers[session.spec.requester].paillier_n
+    public = PublicKey.from_bytes(n, 8 * len(n))
+    sizes = [len(attribute.vocabulary) for attribute in spec.columns]
+    codes, of_handle = _handle_codes(session, session.spec.columns, sizes)
+    still = _leave_out_withdrawn(session, codes, of_handle)
+    layout = codec.layout_body(task.framed("layout", codec.LAYOUT), spec)
+    rows = ProviderRows(codes, tuple(_numbers(session, spec, of_handle)))
+    noise = ctx.noise if spec.noise else NoNoise()
+    outputs = aggregate_cells(spec, ctx.kernel, public, layout, rows, noise, ctx.random)
+    cost = admission.pays(session)
+
+    def commit(db: object) -> None:
+        if cost:
+            ctx.ledger.spend(db, admission.account(session), session.job_id, session.attempt)
+
+    if not spec.noise:
+        own = frozenset(admission.own_attributes(session))
+        ctx.records.add_exact(session.job_id, session.spec.requester, own, still)
+    return Outgoing(codec.outputs_head(spec), [outputs], commit if cost else None)
+
+
+def _leave_out_withdrawn(session: Session, codes: npt.NDArray[np.int32],
+                         of_handle: npt.NDArray[np.int64]) -> BitMap:  # fmt: skip
+    """Rows whose consent ended since admission get code -1; returns the rows that stay."""
+    index = session.vault.get_array("eligible")
+    admitted = BitMap(index)
+    still = admitted & admission.eligible(session).rows
+    gone = admitted - still
+    if gone:
+        lost = np.isin(index, np.array(gone.to_array(), dtype=np.int64))
+        real = of_handle >= 0
+        codes[real] = np.where(lost[of_handle[real]], np.int32(-1), codes[real])
+        session.ctx.records.put(session.job_id, "own.withdrawn_during_job", len(gone))
+    return still
+
+
+def _numbers(session: Session, spec: object, of_handle: npt.NDArray[np.int64]):  # type: ignore[no-untyped-def]
+    index = session.vault.get_array("eligible")
+    real = of_handle >= 0
+    for name in session.spec.summed:
+        number = session.ctx.dataset.number(name.split("/", 1)[1], index)
+        values = np.zeros(len(of_handle), dtype=np.int64)
+        null = np.ones(len(of_handle), dtype=np.bool_)
+        values[real] = number.values[of_handle[real]]
+        null[real] = number.null[of_handle[real]]
+        values[null] = number.lo
+        yield values, null
+
+
+def open(session: Session, task: Incoming) -> Outgoing:
+    """Decrypt, range check, release rules; only what the rules let through is stored."""
+    ctx = session.ctx
+    rechecked = float(session.vault.get("rechecked"))
+    if ctx.now() - rechecked > ctx.freshness:
+        raise Failed(
+            "consent_stale",
+            f"{ctx.now() - rechecked:.0f} s passed since consent was last checked, "
+            f"the window is {ctx.freshness:.0f} s",
+            party=ctx.name,
+            stage="open",
+            next_step="run the job again, with fewer attributes or people",
+        )
+    spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
+    outputs = codec.outputs_body(task.framed("outputs", codec.OUTPUTS), spec)
+    totals = open_outputs(spec, ctx.kernel, paillier_key(session), outputs)
+    table = release(spec, totals)
+    result = outcome.crosstab_result(session, spec, table)
+    ctx.records.put(session.job_id, "result", result)
+    ctx.records.keep_answer(*question(session), result)
+    commitment = outcome.sign_result(session, result)
+    return Outgoing(pb.Confirmation(what="open", commitment=commitment))
