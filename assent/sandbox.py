@@ -62,15 +62,26 @@ def run(
 
 def check(federation_path: Path, job_path: Path) -> tuple[Federation, list[JobSpec]]:
     """Reads both files and every table they name; raises BadInput with file, key and fix."""
+    federation = load_federation(federation_path)
+    jobs = load_jobs(job_path, federation)
+    _check_tables(federation)
+    return federation, jobs
+
+
+def check_federation(path: Path) -> Federation:
+    """As `check`, without jobs."""
+    federation = load_federation(path)
+    _check_tables(federation)
+    return federation
+
+
+def _check_tables(federation: Federation) -> None:
     from party_node.consents_file import check_consents_file
     from party_node.dataset import check_party_files
 
-    federation = load_federation(federation_path)
-    jobs = load_jobs(job_path, federation)
     for party in federation.parties.values():
         check_party_files(party)
         check_consents_file(party)
-    return federation, jobs
 
 
 def exit_code(results: Iterable[dict[str, Any]]) -> int:
@@ -103,6 +114,15 @@ class Sandbox:
 
     def node(self, party: str) -> NodeClient:
         return NodeClient(self.root / party)
+
+    def pids(self) -> dict[str, int]:
+        """Process ids by name; the bench reads their memory."""
+        return {name: child.pid for name, child in self._children.items()}
+
+    def addresses(self) -> list[str]:
+        """What a person may want to know of the running federation."""
+        return [f"{name}\tassent job … --node {self.root / name}" for name in
+                self.federation.parties]  # fmt: skip
 
     def result(self, job: JobSpec) -> dict[str, Any]:
         """Submits `job`, follows it to its end and returns result.json's object."""

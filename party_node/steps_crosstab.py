@@ -119,7 +119,7 @@ def _numbers(session: Session, spec: object, of_handle: npt.NDArray[np.int64]): 
         yield values, null
 
 
-def open(session: Session, task: Incoming) -> Outgoing:
+def open_result(session: Session, task: Incoming) -> Outgoing:
     """Decrypt, range check, release rules; only what the rules let through is stored."""
     ctx = session.ctx
     rechecked = float(session.vault.get("rechecked"))

@@ -1,0 +1,1 @@
+"""Measurements beside the peers, on this machine, in one run."""

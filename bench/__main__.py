@@ -1,0 +1,117 @@
+"""`make bench`: everything measured, printed, and written to bench/results.json.
+
+    python -m bench [--quick] [--only paillier|psi|jobs]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+Row = dict[str, Any]
+
+
+def paillier(quick: bool) -> list[Row]:
+    from bench.paillier_bench import run
+
+    return run([2048] if quick else [2048, 3072])
+
+
+def psi(quick: bool) -> list[Row]:
+    from bench import psi_bench, service
+
+    n = 1 << (16 if quick else 20)
+    found = psi_bench.run(1 << 16 if quick else 1 << 20)
+    for mode, size in (("keyed", n), ("ecdh", min(n, 1 << 16))):
+        name = f"PSI service {mode} {size} x {size}"
+        measured = service.run_job(size, service.PSI.format(mode=mode))
+        found += service.rows(name, measured)
+        _complain(name, measured.status, measured.error)
+    return found
+
+
+def jobs(quick: bool) -> list[Row]:
+    from bench import service
+
+    found = []
+    for n in (5_000,) if quick else (20_000, 100_000):
+        name = f"crosstab service {n} x {n} 2048 bits"
+        measured = service.run_job(n, service.CROSSTAB)
+        found += service.rows(name, measured)
+        _complain(name, measured.status, measured.error)
+    return found
+
+
+def _complain(name: str, status: str, error: str) -> None:
+    if status != "released":
+        sys.exit(f"{name} ended {status}: {error}")
+
+
+PARTS: dict[str, Callable[[bool], list[Row]]] = {"paillier": paillier, "psi": psi, "jobs": jobs}
+
+
+def machine() -> list[str]:
+    """What the numbers were measured on."""
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass  # not Linux: the architecture's name has to do
+    packages = []
+    for name in ("gmpy2", "phe", "numpy", "duckdb", "grpcio", "rbcl", "sf-heu", "pypaillier"):
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            packages.append(f"{name} not installed")
+    return [f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}",
+            ", ".join(packages)]  # fmt: skip
+
+
+def table(found: list[Row]) -> str:
+    """Markdown."""
+    lines = ["| what | value | unit | peer | peer's value | ratio |", "|---|--:|---|---|--:|--:|"]
+    for row in found:
+        peer = row["peer"] or ""
+        theirs = "" if row["peer_value"] is None else f"{row['peer_value']:,}"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f} ×"
+        lines.append(
+            f"| {row['name']} | {row['value']:,} | {row['unit']} | {peer} | {theirs} | {ratio} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("--quick", action="store_true", help="small sizes, for trying it out")
+    parser.add_argument("--only", choices=sorted(PARTS), action="append")
+    arguments = parser.parse_args()
+    found: list[Row] = []
+    for name in arguments.only or list(PARTS):
+        print(f"== {name}", file=sys.stderr, flush=True)
+        found += PARTS[name](arguments.quick)
+    print("\n".join(machine()))
+    print(table(found))
+    (HERE / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    if not arguments.quick and not arguments.only:
+        page = HERE.parent / "docs" / "BENCHMARKS.md"
+        page.write_text(
+            "# Benchmarks\n\nWritten by `make bench`; ratio above 1 = better than the peer. "
+            "Repeat it with `make bench`\n(optional peers: `.venv/bin/pip install sf-heu "
+            "pypaillier`).\n\n"
+            + "\n\n".join(machine()) + "\n\n" + table(found) + "\n"
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Whole jobs through the real service: seconds per stage, bytes per link, peak memory.
+
+Who runs it: `make bench`.  Tables are made here, seeded; half of the people are common.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assent.progress import Progress
+from assent.sandbox import Sandbox, check
+
+FEDERATION = """\
+federation: bench
+key_bits: {bits}
+parties:
+  left:
+    table: left.parquet
+    default_region: CN
+    ids: {{email: email}}
+    attributes:
+      tier: {{kind: label, category: purchases, values: [t0, t1, t2, t3, t4, t5, t6, t7]}}
+    consents: all
+    policy: {{min_cohort: 20, noise: optional, rho_per_month: 100.0}}
+  right:
+    table: right.parquet
+    default_region: CN
+    ids: {{email: email}}
+    attributes:
+      interest: {{kind: label, category: content, values: [i0, i1, i2, i3, i4, i5, i6, i7]}}
+      minutes: {{kind: number, category: behaviour, bounds: [0, 600], decimals: 1}}
+    consents: all
+    policy: {{min_cohort: 20, noise: optional, rho_per_month: 100.0}}
+"""
+CROSSTAB = """\
+job: crosstab
+purpose: audience_insight
+protocol: crosstab
+requester: left
+with: [right]
+match: {on: [email], mode: keyed}
+rows: left/tier
+columns: right/interest
+measures: [count, {sum: right/minutes}]
+privacy: {noise: on, rho: 0.1}
+"""
+PSI = """\
+job: members
+purpose: overlap_measurement
+protocol: psi
+requester: left
+with: [right]
+match: {{on: [email], mode: {mode}, reveal: members}}
+privacy: {{noise: off}}
+"""
+
+
+@dataclass
+class Measured:
+    """One job: seconds of its stages in order, bytes sent per party, peak MB per process."""
+
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
+    peak_mb: dict[str, float] = field(default_factory=dict)
+    status: str = ""
+    error: str = ""
+
+
+def write_tables(folder: Path, n: int, bits: int, *, members: bool = False) -> Path:
+    """Two tables of n people, half of them common; the path of FEDERATION.yaml."""
+    rng = np.random.default_rng(7)
+    ids = np.char.add(np.char.add("person", np.arange(n + n // 2).astype("U10")), "@example.com")
+    left, right = rng.permutation(n), n // 2 + rng.permutation(n)
+    tiers = np.char.add("t", rng.integers(0, 8, n).astype("U1"))
+    interests = np.char.add("i", rng.integers(0, 8, n).astype("U1"))
+    minutes = np.round(rng.gamma(2.0, 60.0, n), 1)
+    pq.write_table(pa.table({"email": ids[left], "tier": tiers}), folder / "left.parquet")
+    pq.write_table(
+        pa.table({"email": ids[right], "interest": interests, "minutes": minutes}),
+        folder / "right.parquet",
+    )
+    text = FEDERATION.format(bits=bits)
+    if members:
+        text = text.replace("noise: optional", "noise: optional, reveal: members")
+    path = folder / "FEDERATION.yaml"
+    path.write_text(text)
+    return path
+
+
+def run_job(n: int, job: str, bits: int = 2048) -> Measured:
+    """One job over n × n people through real processes."""
+    with tempfile.TemporaryDirectory(prefix="assent-bench-") as name:
+        folder = Path(name)
+        federation = write_tables(folder, n, bits, members="members" in job)
+        (folder / "JOB.yaml").write_text(job)
+        loaded, (spec,) = check(federation, folder / "JOB.yaml")
+        with Sandbox(loaded, keep=folder / "kept", progress=Progress.stderr()) as sandbox:
+            found = Measured()
+            started = last = time.perf_counter()
+            node = sandbox.node(spec.requester)
+            job_id = node.submit(spec.canonical())
+            stage = "start"
+            for view in node.follow(job_id):
+                now = time.perf_counter()
+                found.stages[stage] = found.stages.get(stage, 0.0) + now - last
+                last, stage = now, view.stage.split("/")[0] or stage
+                found.status, found.error = view.state, view.error
+            found.seconds = time.perf_counter() - started
+            node.close()
+            for party in (spec.requester, *spec.providers):
+                client = sandbox.node(party)
+                found.sent[party] = client.record(job_id)["own"].get("bytes", 0)
+                client.close()
+            found.peak_mb = {name: peak_mb(pid) for name, pid in sandbox.pids().items()}
+        return found
+
+
+def peak_mb(pid: int) -> float:
+    """Largest resident set any process of the tree had, in MB: per process, not summed."""
+    return max((_high_water(p) for p in _tree(pid)), default=0.0)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        for task in tasks:
+            for child in (task / "children").read_text().split():
+                yield from _tree(int(child))
+    except OSError:
+        return  # the process ended while we looked
+
+
+def _high_water(pid: int) -> float:
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        return 0.0
+    return 0.0
+
+
+def rows(name: str, found: Measured) -> list[dict[str, Any]]:
+    """As bench/results.json wants them."""
+    peak = max(found.peak_mb.values(), default=0.0)
+    made = [
+        {"name": f"{name} seconds", "value": round(found.seconds, 2), "unit": "s"},
+        {"name": f"{name} peak memory of a process", "value": round(peak), "unit": "MB"},
+    ]
+    made += [
+        {"name": f"{name} stage {stage}", "value": round(seconds, 2), "unit": "s"}
+        for stage, seconds in found.stages.items()
+        if seconds >= 0.05
+    ]
+    made += [
+        {"name": f"{name} sent by {party}", "value": round(sent / 1e6, 2), "unit": "MB"}
+        for party, sent in found.sent.items()
+    ]
+    return [row | {"peer": None, "peer_value": None, "ratio": None} for row in made]

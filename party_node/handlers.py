@@ -1,0 +1,144 @@
+"""Binds step kinds to their functions, and artifacts to their signatures.
+
+Who runs it: every node; the one place where the runner's world (files, references) meets
+the sessions' world (headers, arrays).  Adding a protocol adds its step kinds here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from party_node import steps_crosstab, steps_match, steps_terms
+from party_node.runner import Handler as RunnerHandler
+from party_node.runner import StepOutput, StepTask, WaitForApproval
+from party_node.session import NodeContext, Session
+from party_node.steps import Handler, Incoming, Outgoing
+from protocol import identity, transcript
+from protocol.errors import AssentError, Failed, Refused, from_info
+from protocol.frames import frame_head
+from protocol.transport.port import COORDINATOR, ArtifactRef
+from protocol.transcript import ArtifactTag
+
+STEPS: Mapping[str, Handler] = {
+    "offer": steps_terms.offer,
+    "plan": steps_terms.plan,
+    "admit": steps_terms.admit,
+    "key": steps_terms.key,
+    "tokens": steps_match.tokens,
+    "points": steps_match.points,
+    "reblind": steps_match.reblind,
+    "members": steps_match.members,
+    "encrypt": steps_crosstab.encrypt,
+    "recheck": steps_crosstab.recheck,
+    "aggregate": steps_crosstab.aggregate,
+    "open": steps_crosstab.open_result,
+}
+
+
+def handlers(ctx: NodeContext) -> dict[str, RunnerHandler]:
+    """Every step kind as the runner calls it."""
+    return {kind: _bound(ctx, handler) for kind, handler in STEPS.items()}
+
+
+def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
+    def run(task: StepTask) -> StepOutput:
+        session = Session(ctx, task.job, task.attempt)
+        incoming = Incoming(
+            step=task.step,
+            requester=task.requester,
+            params=task.params,
+            inputs={name: local.path for name, local in task.inputs.items()},
+            progress=task.progress,
+        )
+        if task.step.startswith("admit/"):
+            _approval(session)
+        try:
+            return _written(handler(session, incoming), task)
+        except AssentError as error:
+            if not error.info.party:
+                raise _placed(error, ctx.name, task.step) from error
+            raise
+
+    return run
+
+
+def _placed(error: AssentError, party: str, step: str) -> AssentError:
+    """The same error, naming this party and the step where it did not say so itself."""
+    info = replace(error.info, party=party, stage=error.info.stage or step)
+    return from_info(info, error.status)
+
+
+def _approval(session: Session) -> None:
+    """Gate 2: the owner approves exactly this job; asking again changes nothing."""
+    ctx = session.ctx
+    if session.is_requester or ctx.party.approval == "auto":
+        return
+    decision, reason = ctx.records.decision(session.job_id)
+    if decision is None:
+        raise WaitForApproval
+    if decision == "refused":
+        raise Refused(
+            "approval_refused",
+            f"{ctx.name} refused the job" + (f": {reason}" if reason else ""),
+            party=ctx.name,
+            stage="admit",
+            next_step="talk to that company",
+        )
+
+
+def _written(made: Outgoing, task: StepTask) -> StepOutput:
+    """The artifact as a file in the step's own folder: header, then the chunks as they come."""
+    path = task.workdir / "output"
+    try:
+        with path.open("wb") as file:
+            file.write(frame_head(made.header))
+            for chunk in made.chunks:
+                if task.cancelled.is_set():
+                    raise Failed("cancelled", "the job ended while this step was at work")
+                file.write(memoryview(chunk).cast("B"))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise Failed(
+            "disk_full",
+            f"an output could not be stored ({error.strerror})",
+            next_step="make room on the node's disk; the job can then be run again",
+        ) from error
+    return StepOutput(path, made.commit)
+
+
+# -- signatures ----------------------------------------------------------------------------
+
+
+def signer(ctx: NodeContext) -> Callable[[ArtifactRef], bytes]:
+    """Signs this party's outputs under the job hash, or the proposal before there is one."""
+
+    def sign(ref: ArtifactRef) -> bytes:
+        tag = Session(ctx, ref.job, ref.attempt).tag(ref.step, ref.author, ref.recipient)
+        return transcript.sign(tag, ref.sha256, ctx.keys.signing)
+
+    return sign
+
+
+def verifier(ctx: NodeContext, coordinator: identity.Card) -> Callable[[ArtifactRef], None]:
+    """Every input is checked before a byte of it is parsed; the coordinator signs its own."""
+
+    def verify(ref: ArtifactRef) -> None:
+        session = Session(ctx, ref.job, ref.attempt)
+        tag: ArtifactTag = session.tag(ref.step, ref.author, ref.recipient)
+        if ref.author == COORDINATOR:
+            transcript.verify(tag, ref.sha256, ref.signature, coordinator.signing_key)
+            return
+        transcript.verify(tag, ref.sha256, ref.signature, session.card(ref.author).signing_key)
+
+    return verify
+
+
+def ended(ctx: NodeContext, job: str, state: str) -> None:
+    """A job has ended: its secrets go, what it reserved and did not spend comes back."""
+    session = Session(ctx, job, 0)
+    session.vault.wipe()
+    ctx.ledger.release(ctx.name, job)
+    ctx.records.set_state(job, state)
