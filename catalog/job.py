@@ -1,0 +1,437 @@
+"""Jobs: what an analyst asks, parsed from JOB.yaml into a form that cannot be wrong.
+
+Who runs it: the command line (parses a file), every node (parses the canonical form that
+the requester sealed to it).  Learns: the parties of the job, the question; the coordinator
+never sees more than `name`-free facts (protocols.md section 0).  contracts.md, JOB.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from catalog.federation import Federation, PartyName, Rho
+from catalog.vocabulary import MEASURES, MODES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES, REVEALS
+from catalog.yaml import (
+    Document,
+    Strict,
+    Text,
+    Where,
+    Whole,
+    Words,
+    build,
+    nearest,
+    one_of,
+    parse_documents,
+    read_documents,
+    wrong,
+)
+from protocol.encoding import canonical_json, content_id
+from protocol.errors import BadInput, ProtocolViolation
+
+DEFAULT_ON = ("phone", "email")
+DEFAULT_RHO = Decimal("0.02")
+_NANO = 10**9
+_JOB_NAME = re.compile(r"\w[\w.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """kind: count, sum, mean or tgi.  attribute: party/name for sum and mean, else empty."""
+
+    kind: str
+    attribute: str = ""
+
+
+@dataclass(frozen=True)
+class Match:
+    """on: identifier types in the order of the waterfall."""
+
+    on: tuple[str, ...] = DEFAULT_ON
+    mode: str = "keyed"
+    reveal: str = "hidden"
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One job.  Attributes are `party/name`.  rho_nano: 1e-9 units, 0 when noise is off."""
+
+    name: str
+    purpose: str
+    protocol: str
+    requester: str
+    providers: tuple[str, ...]
+    match: Match
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    noise: bool = True
+    rho_nano: int = 20_000_000
+    seed: int | None = None
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """The requester, then the providers in the order of the file."""
+        return (self.requester, *self.providers)
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Attributes of sums and means, each once, in the order of the file."""
+        return tuple(dict.fromkeys(m.attribute for m in self.measures if m.attribute))
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Every attribute that the job reads, each once."""
+        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed)))
+
+    def own_attributes(self, party: str) -> tuple[str, ...]:
+        """The names, without the party, of `party`'s attributes that the job reads."""
+        prefix = party + "/"
+        return tuple(a.removeprefix(prefix) for a in self.attributes if a.startswith(prefix))
+
+    def canonical(self) -> dict[str, Any]:
+        """Strings, integers, booleans, lists only; `from_canonical` gives the job back."""
+        return {
+            "v": 1,
+            "job": self.name,
+            "purpose": self.purpose,
+            "protocol": self.protocol,
+            "requester": self.requester,
+            "with": list(self.providers),
+            "match": {
+                "on": list(self.match.on),
+                "mode": self.match.mode,
+                "reveal": self.match.reveal,
+            },
+            "rows": list(self.rows),
+            "columns": list(self.columns),
+            "measures": [[measure.kind, measure.attribute] for measure in self.measures],
+            "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def content_id(self) -> str:
+        """Hex SHA-256 of the canonical form."""
+        return content_id(self.canonical())
+
+    @classmethod
+    def from_canonical(cls, value: Any) -> JobSpec:
+        """The job that `value` is the canonical form of.
+
+        Raises ProtocolViolation('bad_job') for anything that `canonical` cannot have written:
+        the value came from another party.
+        """
+        try:
+            spec = _from_plain(value)
+            same = canonical_json(spec.canonical()) == canonical_json(value)
+        except (BadInput, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProtocolViolation("bad_job", "a job that arrived is not a valid one") from error
+        if not same:
+            raise ProtocolViolation("bad_job", "a job that arrived is not in canonical form")
+        return spec
+
+
+# -- the file ----------------------------------------------------------------------------
+
+
+def _job_name(value: str) -> str:
+    if not _JOB_NAME.fullmatch(value):
+        raise wrong(f'"{value}" cannot name a job', "use letters, digits, -, _ and . (at most 64)")
+    return value
+
+
+def _attribute(value: str) -> str:
+    party, slash, name = value.partition("/")
+    if not slash or not party or not name or "/" in name:
+        raise wrong(f'"{value}" is not an attribute', "write party/attribute")
+    return value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise wrong(f'"{value}" is here twice', "keep one")
+    return values
+
+
+def _noise(value: Any) -> Any:
+    # JSON writers have no `on`; true and false can only mean the same.
+    word = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+    if word not in ("on", "off"):
+        raise wrong(f'"{word}" is neither on nor off', "write noise: on or noise: off")
+    return word
+
+
+def _measures(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(_measure(item) for item in items))
+
+
+def _measure(item: Any) -> Measure:
+    if isinstance(item, str):
+        if item in ("sum", "mean"):
+            raise wrong(f'"{item}" needs an attribute', f"write {{{item}: party/attribute}}")
+        if item not in MEASURES:
+            raise wrong(f'"{item}" is not a measure', nearest(item, MEASURES))
+        return Measure(item)
+    if not isinstance(item, Mapping) or len(item) != 1:
+        raise wrong("a measure is count, {sum: party/attribute} or {mean: party/attribute}")
+    ((kind, attribute),) = item.items()
+    if kind not in ("sum", "mean"):
+        raise wrong(f'"{kind}" is not a measure', nearest(str(kind), ("sum", "mean")))
+    if not isinstance(attribute, str):
+        raise wrong(f'"{kind}" needs an attribute', f"write {{{kind}: party/attribute}}")
+    return Measure(str(kind), _attribute(attribute))
+
+
+Attributes = Annotated[Words, AfterValidator(_distinct)]
+
+
+class _Match(Strict):
+    on: Annotated[Words, AfterValidator(_distinct)] | None = None
+    mode: Annotated[Text, one_of(MODES)] = "keyed"
+    reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
+
+
+class _Privacy(Strict):
+    noise: Annotated[str, BeforeValidator(_noise)] = "on"
+    rho: Rho = DEFAULT_RHO
+
+
+class _JobFile(Strict):
+    job: Annotated[Text, AfterValidator(_job_name)]
+    purpose: Annotated[Text, one_of(PURPOSES)]
+    protocol: Annotated[Text, one_of(PROTOCOLS)]
+    requester: PartyName
+    with_: Annotated[Words, AfterValidator(_distinct)] = Field(alias="with")
+    match: _Match = Field(default_factory=_Match)
+    rows: Attributes = ()
+    columns: Attributes = ()
+    measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
+    privacy: _Privacy = Field(default_factory=_Privacy)
+    seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] | None = None
+
+    @model_validator(mode="after")
+    def _names(self) -> _JobFile:
+        for attribute in (*self.rows, *self.columns):
+            _attribute(attribute)
+        return self
+
+
+def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
+    """Every job of JOB.yaml, checked, against `federation` too when there is one.
+
+    Raises BadInput with file, line, key and fix; then no job of the file may run.
+    """
+    return _jobs(read_documents(path), str(path), federation)
+
+
+def parse_jobs(text: str, source: str, federation: Federation | None) -> list[JobSpec]:
+    """As `load_jobs`, for a text that is there already."""
+    return _jobs(parse_documents(text, source), source, federation)
+
+
+def _jobs(
+    documents: Iterable[Document], source: str, federation: Federation | None
+) -> list[JobSpec]:
+    jobs: dict[str, JobSpec] = {}
+    for document in documents:
+        spec = _job(document, federation)
+        if spec.name in jobs:
+            raise document.error(("job",), f'two jobs are named "{spec.name}"', "rename one")
+        jobs[spec.name] = spec
+    if not jobs:
+        raise BadInput(f"{source}: is empty", next_step="write a job into it")
+    return list(jobs.values())
+
+
+def _job(document: Document, federation: Federation | None) -> JobSpec:
+    value = document.value
+    if not isinstance(value, Mapping):
+        raise document.error((), "must be a block of keys", "start with job: NAME")
+    # Before the keys: they are those of another version.
+    protocol = value.get("protocol")
+    if protocol in PROTOCOLS and protocol not in PROTOCOLS_BUILT:
+        raise document.error(
+            ("protocol",),
+            f'"{protocol}" is not in this version',
+            f"use {' or '.join(PROTOCOLS_BUILT)}",
+        )
+    file = build(_JobFile, {k: v for k, v in value.items() if v is not None}, document)
+    on = file.match.on
+    if on is None:
+        on = DEFAULT_ON if federation is None else _shared_types(file, federation)
+    noise = file.privacy.noise == "on"
+    spec = JobSpec(
+        name=file.job,
+        purpose=file.purpose,
+        protocol=file.protocol,
+        requester=file.requester,
+        providers=file.with_,
+        match=Match(on, file.match.mode, file.match.reveal),
+        rows=file.rows,
+        columns=file.columns,
+        measures=file.measures,
+        noise=noise,
+        rho_nano=int(file.privacy.rho * _NANO) if noise else 0,
+        seed=file.seed,
+    )
+    for check in _CHECKS:
+        if (found := check(spec)) is not None:
+            raise document.error(*found)
+    # One form for one question: a psi job counts anyway, and a cross-tab always counts.
+    if spec.protocol == "psi":
+        spec = replace(spec, measures=())
+    elif not spec.measures:
+        spec = replace(spec, measures=(Measure("count"),))
+    if federation is not None:
+        _check_against(spec, federation, document)
+    return spec
+
+
+def _shared_types(file: _JobFile, federation: Federation) -> tuple[str, ...]:
+    """The default waterfall, without the types that a party of the job has not."""
+    parties = [federation.parties[p] for p in (file.requester, *file.with_)
+               if p in federation.parties]  # fmt: skip
+    shared = tuple(kind for kind in DEFAULT_ON if all(kind in party.ids for party in parties))
+    return shared or DEFAULT_ON
+
+
+# -- checks, numbered ----------------------------------------------------------------------
+
+_Found = tuple[Where, str, str] | None
+
+
+def _check_parties(spec: JobSpec) -> _Found:
+    """1. At least one provider, the requester not among them."""
+    if not spec.providers:
+        return ("with",), "names no party", "name at least one provider"
+    if spec.requester in spec.providers:
+        return ("with",), f"{spec.requester} is the requester", "name other parties only"
+    if not spec.match.on:
+        return ("match", "on"), "names no identifier type", "write on: [phone, email]"
+    return None
+
+
+def _check_psi(spec: JobSpec) -> _Found:
+    """2. psi has no table; several providers learn members or nothing."""
+    if spec.protocol != "psi":
+        return None
+    for key, given in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.measures)):
+        if given and not (key == "measures" and given == (Measure("count"),)):
+            return (key,), f"a psi job has no {key}", "delete it, or write protocol: crosstab"
+    if len(spec.providers) > 1 and spec.match.reveal != "members":
+        return (
+            ("with",),
+            f"{len(spec.providers)} providers with reveal: hidden",
+            "name one provider, or write match: {reveal: members}",
+        )
+    return None
+
+
+def _check_crosstab(spec: JobSpec) -> _Found:
+    """3. crosstab: one provider, hidden, rows of the requester, columns of the provider."""
+    if spec.protocol != "crosstab":
+        return None
+    if len(spec.providers) != 1:
+        return (
+            ("with",),
+            f"a crosstab has one provider, not {len(spec.providers)}",
+            ("write one job per provider, separated by ---"),
+        )
+    if spec.match.reveal != "hidden":
+        return ("match", "reveal"), "a crosstab never reveals members", "delete reveal"
+    provider = spec.providers[0]
+    for key, given, owner, whose in (
+        ("rows", spec.rows, spec.requester, "requester"),
+        ("columns", spec.columns, provider, "provider"),
+    ):
+        if not given:
+            return (key,), f"a crosstab needs {key}", f"write {key}: {owner}/attribute"
+        for attribute in given:
+            if not attribute.startswith(owner + "/"):
+                return (
+                    (key,),
+                    f"{attribute} is not the {whose}'s",
+                    (f"{key} are of {owner}: write {owner}/attribute"),
+                )
+    for measure in spec.measures:
+        if measure.attribute and not measure.attribute.startswith(provider + "/"):
+            return (
+                ("measures",),
+                f"{measure.attribute} is not the provider's",
+                (f"measures are of {provider}: write {provider}/attribute"),
+            )
+    return None
+
+
+_CHECKS = (_check_parties, _check_psi, _check_crosstab)
+
+
+def _check_against(spec: JobSpec, federation: Federation, document: Document) -> None:
+    """4. Parties, attributes, kinds and identifier types are those of the federation."""
+    for at, name in [(("requester",), spec.requester), *((("with",), p) for p in spec.providers)]:
+        if name not in federation.parties:
+            fix = nearest(name, federation.parties)
+            raise document.error(at, f'"{name}" is no party of {federation.name}', fix)
+    for key, names in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.summed)):
+        for name in names:
+            _check_attribute(name, key, federation, document)
+    for kind in spec.match.on:
+        for name in spec.parties:
+            if kind not in federation.parties[name].ids:
+                known = ", ".join(federation.parties[name].ids) or "none"
+                raise document.error(
+                    ("match", "on"),
+                    f'{name} has no identifier type "{kind}"',
+                    f"it has {known}; match on what all parties have",
+                )
+
+
+def _check_attribute(name: str, key: str, federation: Federation, document: Document) -> None:
+    party, _, short = name.partition("/")
+    declared = federation.parties[party].attributes
+    if short not in declared:
+        raise document.error(
+            (key,), f'{party} has no attribute "{short}"', nearest(short, declared)
+        )
+    kind = declared[short].kind
+    if (kind == "number") != (key == "measures"):
+        fits = "a number" if key == "measures" else "a label or a flag"
+        raise document.error((key,), f"{name} is a {kind}", f"{key} need {fits}")
+
+
+# -- the canonical form --------------------------------------------------------------------
+
+
+def _from_plain(value: Any) -> JobSpec:
+    """As written by `canonical`; the file's own rules check it again."""
+    privacy = value["privacy"]
+    if type(privacy["noise"]) is not bool or type(privacy["rho_nano"]) is not int:
+        raise TypeError("privacy")
+    noise = privacy["noise"]
+    fields: dict[str, Any] = {
+        "job": value["job"],
+        "purpose": value["purpose"],
+        "protocol": value["protocol"],
+        "requester": value["requester"],
+        "with": value["with"],
+        "match": value["match"],
+        "rows": value["rows"],
+        "columns": value["columns"],
+        "measures": [kind if not a else {kind: a} for kind, a in value["measures"]],
+        "privacy": {"noise": "on" if noise else "off"},
+    }
+    if noise:
+        fields["privacy"]["rho"] = Decimal(privacy["rho_nano"]) / _NANO
+    if value["seed"] is not None:
+        fields["seed"] = value["seed"]
+    return _job(Document("a job", fields, {}), None)
