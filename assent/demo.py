@@ -1,0 +1,198 @@
+"""`python -m assent.demo`: two made-up companies, an overlap and a cross-tab, a report.
+
+What: writes the companies into FOLDER/data, runs both jobs through `assent sandbox run`'s own
+code (real processes, mTLS), prints what the retailer gets and what each side could see, and
+leaves FOLDER/result.json and FOLDER/report.html.
+Who runs it: whoever tries Assent; `make demo`.
+Learns: this process starts the whole federation, so it could see both tables; a real company
+sees its own side only, as the printed table says.
+Section: contracts.md for the files; docs/DISCLOSURE.md for who learns what.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from assent.demo_data import write_demo
+from assent.report import EXCLUSIONS, write_report
+from assent.report_tables import Table, number, size, standing_out, tables, words
+from assent.who_learns import who_learns
+from protocol.errors import AssentError
+
+# Terminal colours for the shades of the heat map; the number beside them says the same.
+_COLOURS = {
+    "b3": "bold blue",
+    "b2": "blue",
+    "b1": "cyan",
+    "n0": "",
+    "a1": "yellow",
+    "a2": "dark_orange",
+    "a3": "bold dark_orange",
+    "w": "dim italic",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the demo; returns the exit code of the jobs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m assent.demo", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything goes")
+    parser.add_argument("--seed", type=int, default=7, help="another seed, other people")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave every party's folder in FOLDER/parties"
+    )
+    options = parser.parse_args(arguments)
+    console = Console(highlight=False)
+    try:
+        return _run(options.folder, options.seed, options.keep, console)
+    except AssentError as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return error.exit_code
+
+
+def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
+    from assent.progress import Progress
+    from assent.sandbox import run
+
+    started = time.monotonic()
+    files = write_demo(folder / "data", seed)
+    console.print(f"two made-up companies are in {folder / 'data'}; starting the federation …")
+    code, results = run(
+        files.federation,
+        files.job,
+        out=folder / "result.json",
+        keep=folder / "parties" if keep else None,
+        progress=Progress.stderr(),
+    )
+    seconds = time.monotonic() - started
+    write_report(
+        results,
+        folder / "report.html",
+        title="Retailer and media platform: customers in common",
+        extra={
+            "Companies": f"made up by the demo from seed {seed}; nobody in them exists",
+            "Processes": "a node per company, coordinator, consent service; loopback, mutual TLS",
+            "Whole run": f"{seconds:.1f} s on this machine, data and start included",
+        },
+    )
+    for result in results:
+        show(result, console)
+    show_sides(results, console)
+    console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}")
+    console.print(f"The same as data: {folder / 'result.json'}")
+    return code
+
+
+def show(result: Mapping[str, Any], console: Console) -> None:
+    """What the requester gets of one job."""
+    console.print()
+    console.rule(Text(f"{result['job']}: {result['status']}", style="bold"), align="left")
+    if error := result.get("error"):
+        who = " ".join(x for x in (error["party"], words(error["stage"])) if x)
+        console.print(Text(f"{who}: {error['cause']} ({error['code']})", style="red"))
+        if error["next_step"]:
+            console.print(Text(f"next: {error['next_step']}"))
+        return
+    privacy = result.get("privacy") or {}
+    if overlap := result.get("overlap"):
+        text = f"withheld ({words(overlap['withheld'])})" if overlap["withheld"] else (
+            f"{number(overlap['count'])} people" + _spread(privacy, "overlap")
+        )  # fmt: skip
+        console.print(Text(f"in common: {text}"))
+    for table in tables(result.get("cells") or [], result["requester"]):
+        for grid in grids(table):
+            console.print(grid)
+    for cell in standing_out(result.get("cells") or [], result["requester"], most=1):
+        way = "most above" if cell["more"] else "most below"
+        console.print(
+            Text(f"{way} the average: {cell['row']} × {cell['column']}, TGI {cell['tgi']:.0f}")
+        )
+    for party, counts in (result.get("consent") or {}).items():
+        console.print(Text(f"{party}: {funnel_line(counts)}"))
+    console.print(Text(cost_line(result)))
+
+
+def grids(table: Table) -> list[Grid]:
+    """One terminal table per block of columns; a withheld cell says so and why."""
+    made = []
+    for block in table.blocks:
+        title = f"{table.title}   ({table.rows_of} × {table.columns_of})"
+        grid = Grid(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+        grid.add_column(Text(table.rows_of.split("/")[-1]))
+        for column in block.columns:
+            grid.add_column(Text(column), justify="right")
+        for row in block.rows:
+            fields = [
+                Text("\n".join((cell.text, *cell.lines)), style=_COLOURS.get(cell.shade, ""))
+                for cell in row.cells
+            ]
+            grid.add_row(Text(row.name, style="bold"), *fields)
+        made.append(grid)
+    return made
+
+
+def funnel_line(counts: Mapping[str, Any]) -> str:
+    left_out = ", ".join(
+        f"{number(count)} {EXCLUSIONS.get(reason, words(reason))}"
+        for reason, count in counts.get("excluded", {}).items()
+    )
+    line = f"{number(counts['rows'])} rows, {number(counts['eligible'])} may take part"
+    return line + (f" (left out: {left_out})" if left_out else "")
+
+
+def cost_line(result: Mapping[str, Any]) -> str:
+    cost, privacy = result.get("cost") or {}, result.get("privacy") or {}
+    parts = []
+    if cost.get("seconds") is not None:
+        parts.append(f"{cost['seconds']:.1f} s")
+    parts += [f"{party} sent {size(count)}" for party, count in (cost.get("bytes") or {}).items()]
+    if cost.get("ciphertexts"):
+        parts.append(f"{number(cost['ciphertexts'])} ciphertexts")
+    if privacy.get("rho"):
+        parts.append(f"privacy: rho {privacy['rho']:g}")
+    parts += [
+        f"{left:g} of rho left at {party}"
+        for party, left in (privacy.get("remaining_rho") or {}).items()
+    ]
+    return "cost: " + ", ".join(parts)
+
+
+def show_sides(results: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Who could see what in the last job that was released."""
+    released = [result for result in results if result["status"] == "released"]
+    if not released:
+        return
+    result = released[-1]
+    match, privacy = result.get("match") or {}, result.get("privacy") or {}
+    grid = Grid(title=Text("what each side could see"), title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("message", "to", "learns", "does not learn"):
+        grid.add_column(heading, overflow="fold")
+    for line in who_learns(
+        result["requester"],
+        result["with"],
+        mode=match.get("mode", "keyed"),
+        noise=privacy.get("noise") != "off",
+    ):
+        grid.add_row(*(Text(x) for x in (line.message, line.reader, line.learns, line.never)))
+    console.print()
+    console.print(grid)
+
+
+def _spread(privacy: Mapping[str, Any], output: str) -> str:
+    sigma = (privacy.get("sigmas") or {}).get(output)
+    return f" (± {1.96 * sigma:.0f}, 19 times in 20)" if sigma else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
