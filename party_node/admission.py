@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pyroaring import BitMap
 
 from catalog.job import JobSpec
-from party_node.session import Session
+from party_node.session import NodeContext, Session
 from protocol.encoding import length_prefixed
 from protocol.errors import Refused
 from protocol.psi.dummies import DummyRule
@@ -53,9 +53,7 @@ class Eligible:
 
 def own_attributes(session: Session) -> list[str]:
     """Names, without the party, of this party's attributes that the job reads; sorted."""
-    prefix = session.ctx.name + "/"
-    named = {*session.spec.rows, *session.spec.columns, *session.spec.summed}
-    return sorted(name.removeprefix(prefix) for name in named if name.startswith(prefix))
+    return sorted(session.spec.own_attributes(session.ctx.name))
 
 
 def eligible(session: Session) -> Eligible:
@@ -85,9 +83,9 @@ def check_policy(session: Session) -> None:
     """Gate 1: this party's policy, and what every party must allow."""
     spec, policy = session.spec, session.ctx.party.policy
     if not session.is_requester:
-        if policy.requesters is not None and spec.requester not in policy.requesters:
+        if not policy.admits(spec.requester):
             raise _refused(session, "requester_not_allowed", f"requester {spec.requester}")
-        if policy.purposes is not None and spec.purpose not in policy.purposes:
+        if not policy.allows_purpose(spec.purpose):
             raise _refused(session, "purpose_not_allowed", f"purpose {spec.purpose}")
     for party, offer in sorted(session.offers.items()):
         if not spec.noise and spec.match.reveal != "members" and offer.noise_required:
@@ -160,10 +158,9 @@ def funnel(session: Session, rows: Eligible) -> dict[str, Any]:
     }
 
 
-def describe(session: Session) -> str:
+def describe(spec: JobSpec, ctx: NodeContext) -> str:
     """One sentence for this party's list of jobs, before the other offers are open."""
-    spec = session.spec
-    said = sentences(spec, session.ctx.party.policy.min_cohort)
+    said = sentences(spec, ctx.party.policy.min_cohort)
     return f"{spec.requester} asks for {spec.purpose}: {said[spec.requester]}"
 
 

@@ -10,20 +10,19 @@ import base64
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catalog.job import JobSpec
+from catalog.vocabulary import CATEGORIES, PURPOSES
 from party_node import admission, outcome
 from party_node.session import NodeContext, proposal_info
 from protocol import identity, transcript
 from protocol.encoding import canonical_json
 from protocol.errors import BadInput, ErrorInfo
+from protocol.psi.identifiers import canonicalise
 from protocol.transport.port import WAITING, CoordinatorPort, JobRequest, JobStatus
 from protocol.wire import job_pb2
 from protocol.wire import node_pb2 as pb
-
-if TYPE_CHECKING:
-    from party_node.consenting import Consenting
 
 VERSIONS = {"psi": 1, "crosstab": 1}
 
@@ -35,12 +34,10 @@ class Desk:
         self,
         ctx: NodeContext,
         port: CoordinatorPort,
-        consenting: Consenting,
         state: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._ctx = ctx
         self._port = port
-        self._consenting = consenting
         self._state = state
 
     # -- jobs ----------------------------------------------------------------------------
@@ -61,8 +58,7 @@ class Desk:
                     next_step=f"it names {', '.join(sorted(ctx.cards))}",
                 )
         job_id = uuid.uuid4().hex
-        own = {name.split("/", 1)[1] for name in spec.attributes if name.startswith(ctx.name + "/")}
-        unknown = sorted(own - set(ctx.party.attributes))
+        unknown = sorted(set(spec.own_attributes(ctx.name)) - set(ctx.party.attributes))
         if unknown:
             raise BadInput(f"{ctx.name} has no attribute {unknown[0]}",
                            next_step=f"it has {', '.join(sorted(ctx.party.attributes))}")  # fmt: skip
@@ -75,7 +71,7 @@ class Desk:
             "providers": list(spec.providers),
             "proposals": self._proposals(job_id, spec),
         }
-        ctx.records.seen(job_id, spec.name, spec.requester, admission.said_of(spec, ctx))
+        ctx.records.seen(job_id, spec.name, spec.requester, admission.describe(spec, ctx))
         await self._port.submit(
             JobRequest(
                 job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
@@ -146,9 +142,22 @@ class Desk:
 
     async def consent(self, id_type: str, identifier: str, purpose: str, recipient: str,
                       category: str, state: str) -> str:  # fmt: skip
-        return await self._consenting.record_one(
-            id_type, identifier, purpose, recipient, category, state
+        """One person's event; `all` stands for every purpose, recipient or category."""
+        ctx = self._ctx
+        canonical = canonicalise(id_type, identifier, ctx.party.default_region)
+        if canonical is None:
+            raise BadInput(f"this cannot be read as a {id_type}",
+                           next_step="write it as it stands in the table")  # fmt: skip
+        done = await ctx.gate.record(
+            id_type,
+            canonical,
+            state,
+            purposes=PURPOSES if purpose == "all" else (purpose,),
+            recipients=None if recipient == "all" else (recipient,),
+            categories=CATEGORIES if category == "all" else (category,),
         )
+        logged = "recorded" if done.logged else "acts here at once; the ledger gets it later"
+        return f"{state} for {done.rows} row(s) of {ctx.name}: {logged}"
 
     # -- state ---------------------------------------------------------------------------
 

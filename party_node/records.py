@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,24 +49,17 @@ _EXACT = sa.Table(
     sa.Column("attributes", sa.Text, nullable=False),
     sa.Column("rows", sa.LargeBinary, nullable=False),
 )
-_IMPORTS = sa.Table(
-    "consent_imports", _META, sa.Column("digest", sa.Text, primary_key=True)
-)
 
 
 class Records:
     """Small synchronous calls, each its own transaction; safe from several threads."""
 
-    def __init__(self, path: Path, now: Callable[[], float]) -> None:
+    def __init__(self, engine: sa.Engine, now: Callable[[], float]) -> None:
+        """engine: of the node's own database.  now: seconds since 1970."""
         self._now = now
-        self._engine = sa.create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False}
-        )
-        _META.create_all(self._engine)
-        path.chmod(0o600)
-
-    def close(self) -> None:
-        self._engine.dispose()
+        self._engine = engine
+        with engine.begin() as db:
+            _META.create_all(db)
 
     # -- jobs and decisions --------------------------------------------------------------
 
@@ -97,6 +89,10 @@ class Records:
     def known(self, job: str) -> bool:
         with self._engine.connect() as db:
             return db.execute(sa.select(_JOBS.c.job).where(_JOBS.c.job == job)).first() is not None
+
+    def requester(self, job: str) -> str | None:
+        with self._engine.connect() as db:
+            return db.execute(sa.select(_JOBS.c.requester).where(_JOBS.c.job == job)).scalar()
 
     def decision(self, job: str) -> tuple[str | None, str]:
         with self._engine.connect() as db:
@@ -179,14 +175,3 @@ class Records:
                     rows=rows.serialize(),
                 )
             )
-
-    # -- consent files -------------------------------------------------------------------
-
-    def imported(self, digest: str) -> bool:
-        with self._engine.connect() as db:
-            found = db.execute(sa.select(_IMPORTS).where(_IMPORTS.c.digest == digest)).first()
-        return found is not None
-
-    def set_imported(self, digest: str) -> None:
-        with self._engine.begin() as db:
-            db.execute(_IMPORTS.insert().prefix_with("OR IGNORE").values(digest=digest))

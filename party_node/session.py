@@ -243,7 +243,10 @@ class Session:
 
     def _measure(self, name: str) -> MeasureSpec:
         offered = self._offered(name)
-        return MeasureSpec(name, offered.lo, offered.hi, offered.decimals, offered.nullable)
+        kinds = tuple(sorted({m.kind for m in self.spec.measures if m.attribute == name}))
+        return MeasureSpec(
+            name, offered.lo, offered.hi, offered.decimals, offered.nullable, kinds
+        )
 
 
 def proposal_info(job_id: str, requester: str, recipient: str) -> bytes:

@@ -26,7 +26,7 @@ def offer(session: Session, task: Incoming) -> Outgoing:
     """This party's terms, sealed once for each other party."""
     session.accept_proposal(base64.b64decode(task.params["proposal"]), task.requester)
     ctx, spec = session.ctx, session.spec
-    said = admission.describe(session)
+    said = admission.describe(spec, ctx)
     ctx.records.seen(session.job_id, spec.name, spec.requester, said)
     check_own_part(session)
     if not session.vault.has("offer"):

@@ -1,0 +1,137 @@
+"""The composition root of a node: reads files, makes every part, runs until told to stop.
+
+Who runs it: each company, `assent node run`.  Opens no port; dials coordinator and consent
+service, listens on its own 0600 Unix socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from catalog.collaboration import Collaboration, load_collaboration
+from catalog.federation import Party, load_party
+from party_node.consent_gate import NodeGate
+from party_node.consents_file import read_consents
+from party_node.dataset import Dataset
+from protocol.errors import BadInput
+from protocol.identity import Keys
+from protocol.paillier.pool import PoolKernel
+from protocol.transport.kit import load_kit
+
+_log = logging.getLogger("assent.node")
+
+
+def run(
+    party_file: Path, collaboration_file: Path, data: Path, keys_folder: Path, *, sandbox: bool
+) -> None:
+    """Blocks until SIGTERM or SIGINT.  Raises BadInput before anything is dialled."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
+    party = load_party(party_file)
+    collaboration = load_collaboration(collaboration_file)
+    if party.name not in collaboration.parties:
+        raise BadInput(
+            f"{collaboration_file}: has no card of {party.name}",
+            next_step=f"it has {', '.join(collaboration.parties)}; join the cards again",
+        )
+    keys = load_kit(keys_folder, collaboration.parties[party.name].card())
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _lock(data)
+    try:
+        # Before grpc starts its threads: the pool's processes must not inherit them.
+        with PoolKernel.start() as kernel:
+            asyncio.run(_serve(party, collaboration, keys, data, kernel, sandbox=sandbox))
+    finally:
+        lock.close()
+
+
+def _lock(data: Path) -> TextIO:
+    """One node per data folder: two would answer one step twice."""
+    file = (data / "node.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise BadInput(
+            f"{data}: another node is running with this data folder",
+            next_step="stop it, or name another --data",
+        ) from error
+    return file
+
+
+async def _serve(
+    party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: PoolKernel,
+    *, sandbox: bool,
+) -> None:  # fmt: skip
+    from consent.client import ConsentClient
+    from party_node.control import serve
+    from party_node.desk import Desk
+    from party_node.node import Node
+    from protocol.transport.client import CoordinatorClient
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    state: dict[str, Any] = {"ready": False, "doing": "loading the table"}
+    started = time.monotonic()
+    dataset = await asyncio.to_thread(Dataset.load, party)
+    _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
+    coordinator, consent = collaboration.coordinator.card(), collaboration.consent.card()
+    consent_port = ConsentClient(consent, keys)
+    port = CoordinatorClient(coordinator, keys)
+    gate = await NodeGate.open(
+        party=party.name,
+        parties=list(collaboration.parties),
+        kinds=list(party.ids),
+        identifiers=dataset,
+        port=consent_port,
+        storage=keys.storage,
+        folder=data,
+        now=time.time,
+        random=os.urandom,
+    )
+    node = Node.build(
+        party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
+        dataset=dataset, gate=gate, kernel=kernel, port=port, folder=data, now=time.time,
+        random=os.urandom,
+    )  # fmt: skip
+    desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
+    server = await serve(desk, data)
+    state["doing"] = "recording consents"
+    await import_consents(gate, party)
+    tasks = [asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
+    state |= {"ready": True, "doing": "waiting for steps"}
+    _log.info("ready")
+    waiter = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (*tasks, waiter):
+        task.cancel()
+    await asyncio.gather(*tasks, waiter, return_exceptions=True)
+    await server.stop(0.5)
+    await port.close()
+    await consent_port.close()
+    node.close()
+    for task in done:
+        if task is not waiter:
+            task.result()  # raises what ended the node
+
+
+async def import_consents(gate: NodeGate, party: Party) -> None:
+    """Says to the ledger what the party's consent file says; only what changed is sent."""
+    if party.consents_file is None:
+        report = await gate.import_everyone()
+    else:
+        found = await asyncio.to_thread(read_consents, party)
+        report = await gate.import_file(
+            found.kind, found.ids, found.purposes, found.recipients, found.categories,
+            found.statuses,
+        )  # fmt: skip
+    _log.info("consents: %d statements, %d new", report.statements, report.appended)
+

@@ -1,0 +1,106 @@
+"""A node as one object: context, runner and what happens when a job ends.
+
+Who runs it: `party_node.main` over sockets, `tests/world.py` in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from catalog.federation import Party
+from party_node.consent_gate import NodeGate
+from party_node.dataset import Dataset
+from party_node.handlers import ended, handlers, signer, verifier
+from party_node.keyed_tokens import duckdb_prf
+from party_node.ledger import Ledger
+from party_node.noise_opendp import OpenDPNoise
+from party_node.outcome import seal_error
+from party_node.records import Records
+from party_node.runner import Runner
+from party_node.session import NodeContext
+from party_node.store import NodeStore
+from protocol.errors import ErrorInfo
+from protocol.identity import Card, Keys
+from protocol.paillier.kernel import Kernel
+from protocol.psi.ecdh import Curve
+from protocol.release.noise import NoiseSource
+from protocol.transport.port import CoordinatorPort, StepKey
+
+
+@dataclass
+class Node:
+    """ctx: what steps use.  port: the coordinator."""
+
+    ctx: NodeContext
+    port: CoordinatorPort
+    runner: Runner
+    store: NodeStore
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        party: Party,
+        keys: Keys,
+        cards: Mapping[str, Card],
+        coordinator: Card,
+        dataset: Dataset,
+        gate: NodeGate,
+        kernel: Kernel,
+        curve: Callable[[], Curve],
+        port: CoordinatorPort,
+        folder: Path,
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+        noise: NoiseSource | None = None,
+        freshness: float = 300.0,
+    ) -> Node:
+        store = NodeStore(folder / "node.sqlite")
+        ctx = NodeContext(
+            name=party.name,
+            keys=keys,
+            cards=cards,
+            party=party,
+            key_bits=party.key_bits,
+            dataset=dataset,
+            gate=gate,
+            ledger=Ledger(store.engine, now),
+            records=Records(store.engine, now),
+            kernel=kernel,
+            curve=curve,
+            prf=duckdb_prf,
+            noise=noise or OpenDPNoise(),
+            folder=folder,
+            now=now,
+            random=random,
+            freshness=freshness,
+        )
+        runner = Runner(
+            party=party.name,
+            port=port,
+            store=store,
+            folder=folder,
+            handlers=handlers(ctx),
+            sign=signer(ctx),
+            verify=verifier(ctx, coordinator),
+            on_ended=lambda status: ended(ctx, status.id, status.state),
+            outgoing_error=lambda key, error: sealed_error(ctx, key, error),
+        )
+        return cls(ctx, port, runner, store)
+
+    async def run(self) -> None:
+        await self.runner.run()
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def sealed_error(ctx: NodeContext, key: StepKey, error: ErrorInfo) -> ErrorInfo:
+    """A failed step's error as the coordinator may see it; this party keeps the words."""
+    placed = replace(error, party=error.party or ctx.name)
+    ctx.records.put(key.job, "own.error", [placed.code, placed.cause])
+    requester = ctx.records.requester(key.job)
+    card = ctx.cards.get(requester) if requester else None
+    return seal_error(placed, key.job, card.sealing_key if card is not None else None)
