@@ -15,9 +15,9 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
-from protocol.errors import AssentError, Failed
+from protocol.errors import Failed
 from protocol.transport.digest import step_digest
 from protocol.transport.port import COORDINATOR, EVERYONE, ArtifactRef, JobRequest, StepKey
 
@@ -25,6 +25,7 @@ MAX_ATTEMPTS = 3
 MAX_READ = 4 << 20  # the function itself reads small things only; heavy work is a step (rule 2)
 
 LocalFunction = Callable[[Mapping[str, Path], Path], None]
+ProtocolFunction = Callable[["JobContext"], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,59 @@ class Steps(Protocol):
         """File of a stored, not virtual, artifact of this job."""
         ...
 
-    def begin_attempt(self, attempt: int, reason: str) -> None: ...
+    def begin_attempt(self, attempt: int) -> None: ...
 
     def now(self) -> float: ...
 
     def random(self, size: int) -> bytes: ...
 
 
-class JobContext:
-    """All that a protocol function may see and do.  One instance per run of the function."""
+class StartOver(Exception):
+    """Leaves the function; the engine calls it again with the next attempt's context."""
 
-    def __init__(self, job: JobRequest, steps: Steps) -> None:
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def run_attempts(function: ProtocolFunction, job: JobRequest, steps: Steps) -> None:
+    """Calls `function` until it returns; at most `MAX_ATTEMPTS` contexts.
+
+    Each attempt has a context of its own, and the old one goes dead: a branch of a `gather`
+    that was left behind can no longer open a step, least of all under the new attempt's name.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        ctx = JobContext(job, steps, attempt)
+        try:
+            await function(ctx)
+            return
+        except StartOver as again:
+            if attempt == MAX_ATTEMPTS:
+                raise Failed(
+                    again.reason,
+                    f"{MAX_ATTEMPTS} attempts ended with {again.reason}",
+                    next_step="run the job again later",
+                ) from again
+            ctx.close()
+            steps.begin_attempt(attempt + 1)
+        finally:
+            ctx.close()
+
+
+class JobContext:
+    """All that a protocol function may see and do.  One instance per attempt and run."""
+
+    def __init__(self, job: JobRequest, steps: Steps, attempt: int = 1) -> None:
         self.job = job
         self._steps = steps
-        self._attempt = 1
+        self._attempt = attempt
         self._used: set[StepKey] = set()
         self._job_hash = b""
+        self._closed = False
+
+    def close(self) -> None:
+        """From here on every call cancels the task that makes it."""
+        self._closed = True
 
     @property
     def attempt(self) -> int:
@@ -162,26 +200,23 @@ class JobContext:
         drawn = await self._value(step_id, lambda: self._steps.random(size).hex(), {"size": size})
         return bytes.fromhex(str(drawn))
 
+    def path(self, ref: ArtifactRef) -> Path:
+        """File of an artifact, for a look at its header; heavy reading belongs in a step."""
+        return self._steps.path(ref)
+
     async def read(self, ref: ArtifactRef) -> bytes:
         """Bytes of a small artifact that the coordinator may read (an Admission)."""
         if ref.size > MAX_READ:
             raise Failed("bad_artifact", f"{ref.step} is {ref.size} bytes; {MAX_READ} is the most")
         return await asyncio.to_thread(self._steps.path(ref).read_bytes)
 
-    def new_attempt(self, reason: str) -> None:
-        """Starts over with new everything; steps of the last attempt are closed.
+    def new_attempt(self, reason: str) -> NoReturn:
+        """Leaves the function; it is called again from its first line with `attempt` + 1.
 
-        Raises Failed(reason) after attempt 3 (protocols.md section 2 step 4).
+        A new attempt is new everything (protocols.md section 2 step 4): open steps of this one
+        are closed.  After attempt 3 the job fails with code `reason`.
         """
-        if self._attempt >= MAX_ATTEMPTS:
-            raise Failed(
-                reason,
-                f"three attempts ended with {reason}",
-                next_step="run the job again later; consents changed during each attempt",
-            )
-        self._attempt += 1
-        self._job_hash = b""
-        self._steps.begin_attempt(self._attempt, reason)
+        raise StartOver(reason)
 
     async def _value(
         self, step_id: str, draw: Callable[[], Any], params: Mapping[str, Any] | None = None
@@ -203,6 +238,8 @@ class JobContext:
         inputs: Mapping[str, ArtifactRef] | None,
         plan_seconds: float = 0.0,
     ) -> StepSpec:
+        if self._closed:
+            raise asyncio.CancelledError("this attempt is over")
         key = StepKey(self.job.id, self._attempt, step_id)
         # Rule 1: the author's string, used once; a counter would hide a reordering.
         if key in self._used:
@@ -210,7 +247,3 @@ class JobContext:
         self._used.add(key)
         named = tuple(replace(ref, name=name) for name, ref in (inputs or {}).items())
         return StepSpec(key, party, recipient, dict(params or {}), named, plan_seconds)
-
-
-ProtocolFunction = Callable[[JobContext], Awaitable[None]]
-__all__ = ["AssentError", "JobContext", "LocalFunction", "ProtocolFunction", "StepSpec", "Steps"]

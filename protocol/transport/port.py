@@ -194,9 +194,17 @@ class CoordinatorPort(Protocol):
         ...
 
     async def lease(
-        self, instance: Instance, open_jobs: tuple[str, ...], wait_seconds: float
+        self,
+        instance: Instance,
+        holding: tuple[StepKey, ...],
+        open_jobs: tuple[str, ...],
+        wait_seconds: float,
     ) -> LeaseAnswer:
-        """Waits up to `wait_seconds` for a step or for the end of one of `open_jobs`."""
+        """Waits up to `wait_seconds` for a step or for the end of one of `open_jobs`.
+
+        A node makes one such call at a time; `holding` is what it works on, so that a step
+        whose lease got lost on the way is given again at once.
+        """
         ...
 
     async def heartbeat(self, instance: Instance, key: StepKey, progress: Progress) -> bool:
