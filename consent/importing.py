@@ -1,0 +1,222 @@
+"""Turning a company's consent file into events: only what the file changed is said again.
+
+Who runs it: a node, at start and whenever its consent file changes.
+Learns: the party, its own file; the consent service learns the new events' pseudonyms.
+
+A file states what holds; the log wants events.  So a file is compared with what earlier
+imports said, not with what holds now: a withdrawal taken at the counter is not undone by a
+file that still says `given`, and a crash in the middle of an import is finished by the next.
+A permit that vanished from the file ends (`expired`): its source no longer stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consent.pseudonyms import Pseudonyms
+from consent.purposes import (
+    CATEGORIES,
+    CHANNELS,
+    EVERY_RECIPIENT,
+    NO_RECORD,
+    PERMITTING,
+    PURPOSES,
+    STATE_OF_WORD,
+    State,
+)
+from consent.records import RecordBatch, Scope, new_batch
+from consent.subjects import Cell, Events, SubjectIndex
+from protocol.errors import BadInput
+
+U8 = npt.NDArray[np.uint8]
+_SOURCES = [CHANNELS.index(word) + 1 for word in ("import", "declaration")]
+_PERMITTING = [int(state) for state in PERMITTING]
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What a file says: n statements, repetitions resolved to the stricter.
+
+    subjects: uint8[n, 32].  scope_codes: int64[n] into scopes.  states: uint8[n].
+    """
+
+    channel: str
+    scopes: tuple[Scope, ...]
+    subjects: U8
+    scope_codes: npt.NDArray[np.int64]
+    states: U8
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+def statements_of_file(
+    pseudonyms: Pseudonyms,
+    kind: str,
+    ids: pa.StringArray,
+    purposes: pa.StringArray,
+    recipients: pa.StringArray,
+    categories: pa.StringArray,
+    statuses: pa.StringArray,
+) -> Statements:
+    """n rows of a consent file; rows whose canonical identifier is null are left out.
+
+    Two rows for one identifier, purpose, recipient and category: the stricter wins
+    (contracts.md).  Raises BadInput for an unknown status, ProtocolViolation for other words.
+    """
+    usable = pc.is_valid(ids)
+    people, who = _encoded(ids.filter(usable))
+    (purpose_words, p), (recipient_words, r), (category_words, c) = (
+        _words(column.filter(usable)) for column in (purposes, recipients, categories)
+    )
+    if EVERY_RECIPIENT in recipient_words:
+        raise BadInput("a consent file names its recipients one by one, not '*'")
+    # The combinations that occur, each a scope of one cell.
+    flat = (p * len(recipient_words) + r) * len(category_words) + c
+    used, scope_codes = np.unique(flat, return_inverse=True)
+    rest, c = np.divmod(used, max(len(category_words), 1))
+    p, r = np.divmod(rest, max(len(recipient_words), 1))
+    scopes = tuple(
+        Scope((purpose_words[i],), (recipient_words[j],), (category_words[k],))
+        for i, j, k in zip(p, r, c, strict=True)
+    )
+    status_words, status_codes = _words(statuses.filter(usable))
+    for word in status_words:
+        if word not in STATE_OF_WORD:
+            raise BadInput(
+                f"{word!r} is not a consent status", next_step="use " + ", ".join(STATE_OF_WORD)
+            )
+    said = np.array([int(STATE_OF_WORD[word]) for word in status_words], np.uint8)[status_codes]
+    keys, states = _strictest(who * max(len(scopes), 1) + scope_codes, said)
+    number, scope = np.divmod(keys, max(len(scopes), 1))
+    return Statements("import", scopes, pseudonyms.tokens(kind, people)[number], scope, states)
+
+
+def statements_of_everyone(tokens: U8, recipients: Iterable[str]) -> Statements:
+    """`consents: all`: each token permits every purpose and category to the named parties."""
+    n = len(tokens)
+    scope = Scope(PURPOSES, tuple(recipients), CATEGORIES)
+    return Statements(
+        "declaration", (scope,), tokens, np.zeros(n, np.int64), np.full(n, State.GIVEN, np.uint8)
+    )
+
+
+def changes(
+    stated: Statements,
+    log: Iterable[RecordBatch],
+    key_version: int,
+    now_ms: int,
+    random: Callable[[int], bytes],
+) -> RecordBatch:
+    """The events that make the imports of `log` say what `stated` says; none if they do."""
+    batches = [batch for batch in log if len(batch)]
+    index = SubjectIndex(np.concatenate([stated.subjects, *(b.subjects for b in batches)]))
+    imported, every = Events(index), Events(index)
+    for batch in batches:
+        imported.add(_imported(batch))
+        every.add(batch)
+    who = index.find(stated.subjects)
+    known = (*stated.scopes, *imported.scopes)
+    new: dict[Cell, U8] = {}
+    for cell in sorted({cell for scope in known for cell in scope.cells()}):
+        about = np.array([scope.covers(*cell) for scope in stated.scopes], dtype=bool)
+        rows = about[stated.scope_codes] if len(stated) else np.zeros(0, dtype=bool)
+        wanted = np.zeros(len(index), dtype=np.uint8)
+        wanted[who[rows]] = stated.states[rows]
+        new[cell] = _change(wanted, imported.states(cell)[:-1], every.states(cell)[:-1])
+    return _events_of(new, known, index, stated.channel, key_version, now_ms, random)
+
+
+def _change(wanted: U8, before: U8, now: U8) -> U8:
+    """State to be said per subject, 0 for nothing.
+
+    wanted: what the file says.  before: what imports said.  now: what holds, from any channel.
+    """
+    permit_wanted, permit_now = np.isin(wanted, _PERMITTING), np.isin(now, _PERMITTING)
+    said = (wanted != NO_RECORD) & (wanted != before)
+    # A list that speaks of somebody for the first time does not undo what the person said
+    # elsewhere; only a change in the list (given to renewed, say) is newer than that.
+    said &= ~(permit_wanted & (before == NO_RECORD) & (now != NO_RECORD) & ~permit_now)
+    change = np.where(said, wanted, np.uint8(NO_RECORD))
+    gone = (wanted == NO_RECORD) & np.isin(before, _PERMITTING) & permit_now
+    change[gone] = State.EXPIRED
+    return change
+
+
+def _events_of(
+    new: dict[Cell, U8],
+    known: Iterable[Scope],
+    index: SubjectIndex,
+    channel: str,
+    key_version: int,
+    now_ms: int,
+    random: Callable[[int], bytes],
+) -> RecordBatch:
+    """The changes as few events: in known scopes, in those for one recipient, in single cells.
+
+    An event never speaks of a cell that does not change, because it would say it anew.
+    """
+    narrower = (
+        Scope(scope.purposes, (name,), scope.categories)
+        for scope in known
+        for name in scope.recipients
+    )
+    single = (Scope((cell[0],), (cell[1],), (cell[2],)) for cell in new)
+    scopes: list[Scope] = []
+    subjects: list[npt.NDArray[np.intp]] = []
+    states: list[State] = []
+    for scope in dict.fromkeys((*known, *narrower, *single)):
+        cells = list(scope.cells())
+        for state in State:
+            agree = np.logical_and.reduce([new[cell] == state for cell in cells])
+            people = np.flatnonzero(agree)
+            if not len(people):
+                continue
+            for cell in cells:
+                new[cell][people] = NO_RECORD
+            scopes.append(scope)
+            subjects.append(people)
+            states.append(state)
+    sizes = [len(people) for people in subjects]
+    return new_batch(
+        index.tokens(np.concatenate([np.zeros(0, np.intp), *subjects])),
+        key_version,
+        tuple(scopes),
+        np.repeat(np.arange(len(scopes), dtype=np.uint32), sizes),
+        np.repeat(np.array(states, dtype=np.uint8), sizes),
+        channel,
+        now_ms,
+        random,
+    )
+
+
+def _imported(batch: RecordBatch) -> RecordBatch:
+    return batch.take(np.flatnonzero(np.isin(batch.channels, _SOURCES)))
+
+
+def _strictest(keys: npt.NDArray[np.int64], states: U8) -> tuple[npt.NDArray[np.int64], U8]:
+    """The different keys, each with the largest of its states."""
+    if not len(keys):
+        return keys, states
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    return ordered[starts], np.maximum.reduceat(states[order], starts)
+
+
+def _encoded(column: pa.StringArray) -> tuple[pa.StringArray, npt.NDArray[np.int64]]:
+    """The different values and, per row, which."""
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return encoded.dictionary, codes
+
+
+def _words(column: pa.StringArray) -> tuple[list[str], npt.NDArray[np.int64]]:
+    values, codes = _encoded(column)
+    return values.to_pylist(), codes

@@ -1,0 +1,313 @@
+"""The node's consent gate: table → pseudonyms → replica → rows that may be used.
+
+Who runs it: every node.  It is the one place where an identifier meets its pseudonym.
+Learns: the party, its own people's records.  The consent service learns what
+proto/consent.proto says, of records that this party appends.
+(protocols.md section 6; consent.md, "Enforcement in the node".)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from consent.gate import Eligibility, Gate, RowSubjects
+from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
+from consent.port import ConsentPort
+from consent.pseudonyms import Pseudonyms
+from consent.purposes import CATEGORIES, EVERY_RECIPIENT, PURPOSES, STATE_OF_WORD, WILDCARD_STATES
+from consent.records import RecordBatch, Scope, new_batch
+from consent.replica import WINDOW_SECONDS, Replica
+from consent.subjects import SubjectIndex
+from protocol.errors import AssentError, BadInput
+from protocol.secret import Secret
+
+POLL_SECONDS = 15.0
+_log = logging.getLogger(__name__)
+
+
+class Identifiers(Protocol):
+    """What the gate needs of `party_node.dataset.Dataset`."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def all_identifiers(self, kind: str) -> pa.StringArray:
+        """Canonical identifiers of every row, ambiguous ones too, null where there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """statements: what the file says.  appended: events that it took to say so."""
+
+    statements: int
+    appended: int
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """rows: how many rows of the table the event is about.  logged: False = acts, log follows."""
+
+    rows: int
+    logged: bool
+
+
+class NodeGate:
+    """Made by `open`; `eligible` and `require_fresh` block, the rest is async."""
+
+    def __init__(
+        self,
+        port: ConsentPort,
+        replica: Replica,
+        pseudonyms: Pseudonyms,
+        tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
+        rows: int,
+        parties: Sequence[str],
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        """tokens: identifier type → rows that have one, and uint8[n, 32] of those rows."""
+        self._port = port
+        self._replica = replica
+        self._pseudonyms = pseudonyms
+        self._tokens = tokens
+        self._others = sorted(set(parties) - {pseudonyms.party})
+        self._now = now
+        self._random = random
+        self._subjects = _row_subjects(tokens, rows)
+        self._gate = Gate(replica, self._subjects)
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        party: str,
+        parties: Sequence[str],
+        kinds: Sequence[str],
+        identifiers: Identifiers,
+        port: ConsentPort,
+        storage: Secret,
+        folder: Path,
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+        window: float = WINDOW_SECONDS,
+    ) -> NodeGate:
+        """The gate over `identifiers`, its replica in `folder`, as far as it was synced.
+
+        parties: every party of the collaboration.  kinds: identifier types of the table.
+        The consent service must be reachable the first time only: it names the log.
+        """
+        replica = Replica(folder / "consent_replica.sqlite", party, window)
+        head = await asyncio.to_thread(replica.head) or await port.hello()
+        # The pseudonym key is of its own use: never the matching key, never the storage key itself.
+        key = Secret(_derive(storage, b"assent/consent-subjects/v1"))
+        pseudonyms = Pseudonyms(key, head.origin, party)
+        tokens = {
+            kind: await asyncio.to_thread(_tokens, pseudonyms, kind, identifiers) for kind in kinds
+        }
+        return cls(port, replica, pseudonyms, tokens, identifiers.rows, parties, now, random)
+
+    def close(self) -> None:
+        self._replica.close()
+
+    # -- the gate --------------------------------------------------------------------------
+
+    def require_fresh(self, now: float) -> None:
+        """Raises Refused ('consent_stale', 'consent_inconsistent', 'consent_clock' …)."""
+        self._gate.require_fresh(now)
+
+    def eligible(
+        self, purpose: str, recipients: Sequence[str], categories: Sequence[str]
+    ) -> Eligibility:
+        """The rows that may take part, and how many may not for which reason; refuses if stale."""
+        return self._gate.eligible(purpose, recipients, categories, self._now())
+
+    def age(self) -> float | None:
+        """Seconds since the replica was whole; None before the first time."""
+        return self._replica.age(self._now())
+
+    # -- the replica -----------------------------------------------------------------------
+
+    async def sync(self) -> None:
+        await self._replica.sync(self._port)
+
+    async def follow(self, interval: float = POLL_SECONDS) -> None:
+        """Syncs for ever.  What goes wrong is logged; the freshness window answers for it."""
+        while True:
+            try:
+                await self.sync()
+            except AssentError as error:
+                _log.warning("consent replica: %s", error)
+            await asyncio.sleep(interval)
+
+    # -- what people say -------------------------------------------------------------------
+
+    async def import_file(
+        self,
+        kind: str,
+        ids: pa.StringArray,
+        purposes: pa.StringArray,
+        recipients: pa.StringArray,
+        categories: pa.StringArray,
+        statuses: pa.StringArray,
+    ) -> ImportReport:
+        """Makes the log say what a consent file says; see consent.importing.
+
+        Equal-length columns; `ids` are canonical, null where they could not be parsed.
+        """
+        stated = await asyncio.to_thread(
+            statements_of_file,
+            self._pseudonyms, kind, ids, purposes, recipients, categories, statuses,
+        )  # fmt: skip
+        return await self._import(stated)
+
+    async def import_everyone(self) -> ImportReport:
+        """`consents: all`: one record per row that has an identifier, about the first it has.
+
+        A row without any identifier has no pseudonym, so no record, and stays out.
+        """
+        first = np.full(self._subjects.rows, -1, dtype=np.int32)
+        for column in self._subjects.columns:
+            first = np.where(first >= 0, first, column)
+        people = np.unique(first[first >= 0])
+        if not self._others:
+            raise BadInput("there is no other party that could receive anything")
+        return await self._import(
+            statements_of_everyone(self._subjects.index.tokens(people), self._others)
+        )
+
+    async def _import(self, stated: Statements) -> ImportReport:
+        await self.sync()  # an import is compared with the whole log
+        batch = await asyncio.to_thread(
+            changes,
+            stated, self._replica.batches(), self._pseudonyms.version, self._now_ms(), self._random,
+        )  # fmt: skip
+        for piece in batch.pieces():
+            await self._port.append(piece)
+        await self.sync()
+        return ImportReport(len(stated), len(batch))
+
+    async def record(
+        self,
+        kind: str,
+        identifier: str,
+        state: str,
+        *,
+        purposes: Sequence[str] = PURPOSES,
+        recipients: Sequence[str] | None = None,
+        categories: Sequence[str] = CATEGORIES,
+    ) -> Recorded:
+        """One event for one canonical identifier; recipients: None = every party.
+
+        A denial acts at once, also without the consent service; a permit once it is logged.
+        """
+        batch = self._event(kind, identifier, state, purposes, recipients, categories)
+        rows = await asyncio.to_thread(self._rows_of, batch)
+        if STATE_OF_WORD[state].permits:
+            await self._port.append(batch)
+            await self.sync()
+            return Recorded(rows, True)
+        await asyncio.to_thread(self._replica.overlay, batch)
+        try:
+            await self.sync()
+        except AssentError as error:
+            _log.warning("a withdrawal acts here and is logged later: %s", error)
+            return Recorded(rows, False)
+        return Recorded(rows, True)
+
+    async def withdraw(self, kind: str, identifier: str) -> Recorded:
+        """Everything that was ever given for this identifier ends, to everybody."""
+        return await self.record(kind, identifier, "withdrawn")
+
+    def _event(
+        self,
+        kind: str,
+        identifier: str,
+        state: str,
+        purposes: Sequence[str],
+        recipients: Sequence[str] | None,
+        categories: Sequence[str],
+    ) -> RecordBatch:
+        if state not in STATE_OF_WORD:
+            raise BadInput(
+                f"{state!r} is not a consent state", next_step="use " + ", ".join(STATE_OF_WORD)
+            )
+        if kind not in self._tokens:
+            raise BadInput(
+                f"{kind!r} is not an identifier type of {self._pseudonyms.party}",
+                next_step="use " + ", ".join(self._tokens),
+            )
+        for words, known in ((purposes, PURPOSES), (categories, CATEGORIES)):
+            for word in words:
+                if word not in known:
+                    raise BadInput(f"{word!r} is unknown", next_step="use " + ", ".join(known))
+        for name in recipients or ():
+            if name not in self._others:
+                raise BadInput(
+                    f"{name!r} is not another party of the collaboration",
+                    next_step="use " + ", ".join(self._others),
+                )
+        if recipients is None:
+            # Saying no to all must not miss a party that joins later; saying yes is by name.
+            wild = STATE_OF_WORD[state] in WILDCARD_STATES
+            recipients = [EVERY_RECIPIENT] if wild else self._others
+        scope = Scope(tuple(purposes), tuple(recipients), tuple(categories))
+        return new_batch(
+            self._pseudonyms.tokens(kind, pa.array([identifier], type=pa.string())),
+            self._pseudonyms.version,
+            (scope,),
+            np.zeros(1, np.uint32),
+            np.array([STATE_OF_WORD[state]], np.uint8),
+            "counter",
+            self._now_ms(),
+            self._random,
+        )
+
+    def _rows_of(self, batch: RecordBatch) -> int:
+        (code,) = self._subjects.index.find(batch.subjects)
+        if code < 0:
+            return 0
+        hit = np.zeros(self._subjects.rows, dtype=bool)
+        for column in self._subjects.columns:
+            hit |= column == code
+        return int(hit.sum())
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+
+def _tokens(
+    pseudonyms: Pseudonyms, kind: str, identifiers: Identifiers
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    ids = identifiers.all_identifiers(kind)
+    valid = pc.is_valid(ids)
+    rows = np.flatnonzero(valid.to_numpy(zero_copy_only=False))
+    return rows, pseudonyms.tokens(kind, ids.filter(valid))
+
+
+def _row_subjects(
+    tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]], rows: int
+) -> RowSubjects:
+    index = SubjectIndex(np.concatenate([found for _, found in tokens.values()]))
+    columns = []
+    for places, found in tokens.values():
+        column = np.full(rows, -1, dtype=np.int32)
+        column[places] = index.find(found)
+        columns.append(column)
+    return RowSubjects(index, tuple(columns), rows)
+
+
+def _derive(key: Secret, info: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(key.reveal())
