@@ -6,7 +6,6 @@ and one sealed proposal per party.
 
 from __future__ import annotations
 
-import base64
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -69,18 +68,17 @@ class Desk:
             "types": len(spec.match.on),
             "dry_run": dry_run,
             "providers": list(spec.providers),
-            "proposals": self._proposals(job_id, spec),
         }
         ctx.records.seen(job_id, spec.name, spec.requester, admission.describe(spec, ctx))
         await self._port.submit(
             JobRequest(
                 job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
-                spec.parties, params,
+                spec.parties, params, self._proposals(job_id, spec),
             )
         )  # fmt: skip
         return job_id
 
-    def _proposals(self, job_id: str, spec: JobSpec) -> dict[str, str]:
+    def _proposals(self, job_id: str, spec: JobSpec) -> dict[str, bytes]:
         canonical = spec.canonical()
         digest = transcript.proposal_hash(job_id, canonical)
         message = job_pb2.Proposal(
@@ -91,7 +89,7 @@ class Desk:
         for party in spec.parties:
             info = proposal_info(job_id, spec.requester, party)
             key = self._ctx.cards[party].sealing_key
-            sealed[party] = base64.b64encode(identity.seal(key, message, info)).decode()
+            sealed[party] = identity.seal(key, message, info)
         return sealed
 
     async def watch(self, job: str, since: int, wait: float) -> pb.NodeJobView:

@@ -48,7 +48,7 @@ def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
         incoming = Incoming(
             step=task.step,
             requester=task.requester,
-            params=task.params,
+            sealed=task.sealed,
             inputs={name: local.path for name, local in task.inputs.items()},
             progress=task.progress,
         )

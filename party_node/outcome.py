@@ -45,6 +45,27 @@ def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) 
     return found
 
 
+def members_result(session: Session, matched: int) -> dict[str, Any]:
+    """A `members` job: the requester knows its own common rows, so the count is exact."""
+    k = session.min_cohort
+    shown = matched >= k or k == 1
+    return base(session) | {
+        "overlap": {
+            "count": matched if shown else None,
+            "withheld": None if shown else "below_min_cohort",
+        },
+        "privacy": {
+            "noise": "off",
+            "rho": None,
+            "epsilon": None,
+            "sigmas": {},
+            "min_cohort": k,
+            "attempts": session.attempt,
+            "warnings": ["members: each party learned which of its own rows are common"],
+        },
+    }
+
+
 def base(session: Session) -> dict[str, Any]:
     """The keys that every result has."""
     job = session.spec

@@ -23,11 +23,11 @@ Commit = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Incoming:
-    """step: its full id; params: public facts; inputs: name → verified local file."""
+    """step: its full id; sealed: the proposal to this party; inputs: verified local files."""
 
     step: str
     requester: str
-    params: Mapping[str, Any]
+    sealed: bytes
     inputs: Mapping[str, Path]
     progress: Callable[[int, int], None]
 

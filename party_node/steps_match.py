@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from party_node import admission
+from party_node.outcome import members_result
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import accept_key, matching_key
@@ -21,6 +22,8 @@ from protocol.psi.codec import membership_rows, points_body, points_head, tokens
 from protocol.psi.members import matched_rows
 from protocol.psi.tokens import HandleTable, assemble
 from protocol.rows import EligibleRows
+from protocol.wire import job_pb2 as pb
+from protocol.wire.psi_pb2 import Points
 
 _CHUNK = 1 << 16
 
@@ -77,7 +80,7 @@ def reblind(session: Session, task: Incoming) -> Outgoing:
     handles = session.check_admissions(task.matching("admit"))
     origin = task.step.split("/")[3]
     types = len(session.spec.match.on)
-    batch = points_body(task.framed("points", _points_kind()), handles[origin], types)
+    batch = points_body(task.framed("points", Points), handles[origin], types)
     once = f"reblinded-{origin}"
     if session.vault.has(once) and session.vault.get(once) != task.step.encode():
         raise ProtocolViolation("equivocation", "a second batch of the same party's points")
@@ -89,14 +92,15 @@ def reblind(session: Session, task: Incoming) -> Outgoing:
 
 def members(session: Session, task: Incoming) -> Outgoing:
     """Which of this party's own rows are common to all: written to its folder, dummies stripped."""
-    from protocol.wire import job_pb2 as pb
-
-    marks = membership_rows(task, session.vault.get_array("rows_of_handles").shape[0])
-    rows = matched_rows(marks, session.vault.get_array("rows_of_handles"))
+    of_handle = session.vault.get_array("rows_of_handles")
+    rows = matched_rows(membership_rows(task, len(of_handle)), of_handle)
     index = session.vault.get_array("eligible")
     matched = np.sort(index[rows])
     _write_members(session, matched)
-    session.ctx.records.put(session.job_id, "own.members", len(matched))
+    ctx = session.ctx
+    ctx.records.put(session.job_id, "own.members", len(matched))
+    if session.is_requester:
+        ctx.records.put(session.job_id, "result", members_result(session, len(matched)))
     return Outgoing(pb.Confirmation(what="members"))
 
 
@@ -117,9 +121,3 @@ def _write_members(session: Session, matched: npt.NDArray[np.int64]) -> None:
 
 def _chunks(array: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     return [array[a:b] for a, b in chunk_ranges(len(array), _CHUNK)]
-
-
-def _points_kind() -> type:
-    from protocol.wire import psi_pb2
-
-    return psi_pb2.Points

@@ -24,7 +24,7 @@ ANSWERED = "answered"
 
 def offer(session: Session, task: Incoming) -> Outgoing:
     """This party's terms, sealed once for each other party."""
-    session.accept_proposal(base64.b64decode(task.params["proposal"]), task.requester)
+    session.accept_proposal(task.sealed, task.requester)
     ctx, spec = session.ctx, session.spec
     said = admission.describe(spec, ctx)
     ctx.records.seen(session.job_id, spec.name, spec.requester, said)

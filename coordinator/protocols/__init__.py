@@ -8,5 +8,9 @@ gets a new version.
 from __future__ import annotations
 
 from coordinator.engine import ProtocolFunction
+from coordinator.protocols import matched
 
-REGISTRY: dict[tuple[str, int], ProtocolFunction] = {}
+REGISTRY: dict[tuple[str, int], ProtocolFunction] = {
+    ("psi", 1): matched.run,
+    ("crosstab", 1): matched.run,
+}

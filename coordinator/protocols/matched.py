@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from coordinator.engine import JobContext
+import numpy as np
+
+from coordinator.engine import JobContext, LocalFunction
 from protocol.crosstab.codec import layout_frame
 from protocol.crosstab.coordinator import layout as lay_out
 from protocol.errors import AssentError, Failed
@@ -27,16 +29,14 @@ Refs = dict[str, ArtifactRef]
 
 
 async def run(ctx: JobContext) -> None:
-    """Attempts until one ends; a consent that changed in between starts everything anew."""
-    while True:
-        try:
-            await _attempt(ctx)
-            return
-        except AssentError as error:
-            if error.info.code != CHANGED:
-                raise
-        # A layout is never patched: new offers, keys, tokens and ciphertexts.
-        ctx.new_attempt(CHANGED)
+    """One attempt; a consent that changed before layout starts everything anew."""
+    try:
+        await _attempt(ctx)
+    except AssentError as error:
+        if error.info.code == CHANGED:
+            # A layout is never patched: new offers, keys, tokens and ciphertexts.
+            ctx.new_attempt(CHANGED)
+        raise
 
 
 async def _attempt(ctx: JobContext) -> None:
@@ -62,7 +62,7 @@ async def _attempt(ctx: JobContext) -> None:
     delivered = dict(zip(providers, keys, strict=True))
     if job.params["reveal"] == "members":
         uploads = await _uploads(ctx, admitted, delivered)
-        await _members(ctx, uploads)
+        await _members(ctx, uploads, sizes)
         return
     (provider,) = providers
     # Encrypting needs the sizes only; it shares the machine with matching, not the clock.
@@ -74,18 +74,12 @@ async def _attempt(ctx: JobContext) -> None:
     outputs = await ctx.party_step(
         f"aggregate/{provider}", provider, {**admitted, "layout": layout}, recipient=requester
     )
-    await ctx.party_step(
-        "open", requester, {**admitted, "outputs": outputs}, recipient=COORDINATOR
-    )
+    await ctx.party_step("open", requester, {**admitted, "outputs": outputs}, recipient=COORDINATOR)
 
 
 async def _offers(ctx: JobContext) -> Refs:
-    proposals = ctx.job.params["proposals"]
     found = await asyncio.gather(
-        *(
-            ctx.party_step(f"offer/{party}", party, params={"proposal": proposals[party]})
-            for party in ctx.job.parties
-        )
+        *(ctx.party_step(f"offer/{party}", party) for party in ctx.job.parties)
     )
     return {f"offer/{p}": ref for p, ref in zip(ctx.job.parties, found, strict=True)}
 
@@ -96,9 +90,7 @@ async def _plan(ctx: JobContext, offers: Refs) -> None:
     for party in ctx.job.params["providers"]:
         step = f"plan/{party}"
         parts[step] = await ctx.party_step(step, party, offers, recipient=requester)
-    await ctx.party_step(
-        f"plan/{requester}", requester, {**offers, **parts}, recipient=COORDINATOR
-    )
+    await ctx.party_step(f"plan/{requester}", requester, {**offers, **parts}, recipient=COORDINATOR)
 
 
 async def _admit(ctx: JobContext, party: str, offers: Refs) -> ArtifactRef:
@@ -119,10 +111,7 @@ async def _uploads(ctx: JobContext, admitted: Refs, delivered: Refs) -> Refs:
     parties = ctx.job.parties
     if ctx.job.params["mode"] == "keyed":
         found = await asyncio.gather(
-            *(
-                ctx.party_step(f"tokens/{p}", p, inputs(p), recipient=COORDINATOR)
-                for p in parties
-            )
+            *(ctx.party_step(f"tokens/{p}", p, inputs(p), recipient=COORDINATOR) for p in parties)
         )
         return dict(zip(parties, found, strict=True))
     found = await asyncio.gather(*(_ring(ctx, p, admitted, inputs(p)) for p in parties))
@@ -160,7 +149,9 @@ async def _layout(
     index = await ctx.local_step("join", pair, uploads, recipient=COORDINATOR)
     # The requester looks at its consents once more, at the last moment that still can undo.
     await ctx.party_step("recheck", requester, {"rows": rows}, recipient=COORDINATOR)
-    width, head = await asyncio.to_thread(_layout_frame, ctx, rows, sizes[requester], sizes[provider])
+    width, head = await asyncio.to_thread(
+        _layout_frame, ctx, rows, sizes[requester], sizes[provider]
+    )
     return await ctx.virtual("layout", rows, index, width, head, recipient=provider)
 
 
@@ -171,19 +162,28 @@ def _layout_frame(ctx: JobContext, rows: ArtifactRef, left: int, right: int) -> 
     return layout_frame(head, rows.size - offset, left, right)
 
 
-async def _members(ctx: JobContext, uploads: Refs) -> None:
+async def _members(ctx: JobContext, uploads: Refs, sizes: Mapping[str, int]) -> None:
     types, parties = int(ctx.job.params["types"]), list(ctx.job.parties)
 
-    def marks(party: str):  # type: ignore[no-untyped-def]
-        def write(paths: Mapping[str, Path], out: Path) -> None:
-            found = [uploaded(paths[p], types) for p in parties]
-            masks = join_all([u.tokens for u in found], types, found[0].width)
-            out.write_bytes(marks_frame(masks[parties.index(party)]))
+    def join(paths: Mapping[str, Path], out: Path) -> None:
+        found = [_checked(paths[party], sizes[party], types) for party in parties]
+        marks = join_all([upload.tokens for upload in found], types, found[0].width)
+        np.concatenate(marks).tofile(out)
 
-        return write
+    joined = await ctx.local_step("join", join, uploads, recipient=COORDINATOR)
+    starts = dict(zip(parties, np.cumsum([0, *(sizes[p] for p in parties)]).tolist(), strict=False))
+
+    def write(party: str) -> LocalFunction:
+        def marks(paths: Mapping[str, Path], out: Path) -> None:
+            every = np.fromfile(paths["joined"], dtype=np.bool_)
+            out.write_bytes(marks_frame(every[starts[party] : starts[party] + sizes[party]]))
+
+        return marks
 
     for party in parties:
-        ref = await ctx.local_step(f"marks/{party}", marks(party), uploads, recipient=party)
+        ref = await ctx.local_step(
+            f"marks/{party}", write(party), {"joined": joined}, recipient=party
+        )
         await ctx.party_step(f"members/{party}", party, {"marks": ref}, recipient=COORDINATOR)
 
 
@@ -192,4 +192,3 @@ def _checked(path: Path, size: int, types: int) -> Uploaded:
     if len(found.tokens) != size:
         raise Failed("bad_artifact", "an upload has another size than was admitted", stage="join")
     return found
-
