@@ -124,13 +124,16 @@ def changes(
     who = index.find(stated.subjects)
     known = (*stated.scopes, *imported.scopes)
     new: dict[Cell, U8] = {}
+    holds: dict[Cell, U8] = {}
     for cell in sorted({cell for scope in known for cell in scope.cells()}):
         about = np.array([scope.covers(*cell) for scope in stated.scopes], dtype=bool)
         rows = about[stated.scope_codes] if len(stated) else np.zeros(0, dtype=bool)
         wanted = np.zeros(len(index), dtype=np.uint8)
         wanted[who[rows]] = stated.states[rows]
-        new[cell] = _change(wanted, imported.states(cell)[:-1], every.states(cell)[:-1])
-    return _events_of(new, known, index, stated.channel, key_version, now_ms, random)
+        now = every.states(cell)[:-1]
+        new[cell] = _change(wanted, imported.states(cell)[:-1], now)
+        holds[cell] = np.where(wanted == now, now, np.uint8(NO_RECORD))
+    return _events_of(new, holds, known, index, stated.channel, key_version, now_ms, random)
 
 
 def _change(wanted: U8, before: U8, now: U8) -> U8:
@@ -151,6 +154,7 @@ def _change(wanted: U8, before: U8, now: U8) -> U8:
 
 def _events_of(
     new: dict[Cell, U8],
+    holds: dict[Cell, U8],
     known: Iterable[Scope],
     index: SubjectIndex,
     channel: str,
@@ -160,7 +164,8 @@ def _events_of(
 ) -> RecordBatch:
     """The changes as few events: in known scopes, in those for one recipient, in single cells.
 
-    An event never speaks of a cell that does not change, because it would say it anew.
+    new: what is to be said per subject.  holds: what the file says and what holds already, so
+    that an event may say it again; of any other cell an event would say something new.
     """
     narrower = (
         Scope(scope.purposes, (name,), scope.categories)
@@ -174,8 +179,12 @@ def _events_of(
     for scope in dict.fromkeys((*known, *narrower, *single)):
         cells = list(scope.cells())
         for state in State:
-            agree = np.logical_and.reduce([new[cell] == state for cell in cells])
-            people = np.flatnonzero(agree)
+            wants = np.logical_or.reduce([new[cell] == state for cell in cells])
+            if not wants.any():
+                continue
+            for cell in cells:
+                wants &= (new[cell] == state) | (holds[cell] == state)
+            people = np.flatnonzero(wants)
             if not len(people):
                 continue
             for cell in cells:

@@ -61,9 +61,9 @@ class Pseudonyms:
         # order of an unordered scan is the order of the table (preserve_insertion_order)
         with duckdb.connect() as connection:
             connection.register("ids", pa.table({"id": ids}))
-            found = connection.execute(
+            found = connection.sql(
                 _HMAC,
-                {
+                params={
                     "outer": bytes(byte ^ 0x5C for byte in padded),
                     "inner": bytes(byte ^ 0x36 for byte in padded),
                     "kind": kind,

@@ -5,6 +5,8 @@ Who runs it: every node, over its replica.  Learns: the party, its own records.
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,16 +23,16 @@ class SubjectIndex:
 
     def __init__(self, tokens: U8) -> None:
         """tokens: uint8[n, 32], repetitions allowed."""
-        rows = np.ascontiguousarray(tokens)
-        order = np.argsort(_prefix(rows), kind="stable")
-        rows = rows[order]
-        if _has_split_runs(rows):
-            # Two different tokens share 8 bytes (once in 10^8 tables of 10^6 people): sort by all.
-            rows = rows[np.lexsort(rows.view("<u8").T[::-1])]
-        fresh = np.ones(len(rows), dtype=bool)
-        fresh[1:] = (rows[1:] != rows[:-1]).any(axis=1)
-        self._rows = rows[fresh]
+        self._rows, _ = _sorted_distinct(tokens)
         self._prefixes = _prefix(self._rows)
+
+    @classmethod
+    def numbering(cls, tokens: U8) -> tuple[Self, Codes]:
+        """The index of `tokens` and the number of each of them, int32[n]."""
+        made = cls.__new__(cls)
+        made._rows, codes = _sorted_distinct(tokens)
+        made._prefixes = _prefix(made._rows)
+        return made, codes
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -58,6 +60,21 @@ class SubjectIndex:
             open_ = open_[~same]
             place[open_] += 1
         return codes
+
+
+def _sorted_distinct(tokens: U8) -> tuple[U8, Codes]:
+    """The different rows, sorted by their first 8 bytes, and the place of each row in them."""
+    rows = np.ascontiguousarray(tokens)
+    order = np.argsort(_prefix(rows), kind="stable")
+    if _has_split_runs(rows[order]):
+        # Two different tokens share 8 bytes (once in 10^7 tables of 10^6 people): sort by all.
+        order = np.lexsort(rows.view("<u8").T[::-1])
+    rows = rows[order]
+    fresh = np.ones(len(rows), dtype=bool)
+    fresh[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    codes = np.empty(len(rows), dtype=np.int32)
+    codes[order] = np.cumsum(fresh, dtype=np.int32) - 1
+    return rows[fresh], codes
 
 
 def _prefix(rows: U8) -> npt.NDArray[np.uint64]:

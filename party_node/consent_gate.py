@@ -34,6 +34,7 @@ from protocol.errors import AssentError, BadInput
 from protocol.secret import Secret
 
 POLL_SECONDS = 15.0
+COUNTER_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -86,6 +87,7 @@ class NodeGate:
         self._others = sorted(set(parties) - {pseudonyms.party})
         self._now = now
         self._random = random
+        self._background: set[asyncio.Task[bool]] = set()
         self._subjects = _row_subjects(tokens, rows)
         self._gate = Gate(replica, self._subjects)
 
@@ -150,6 +152,8 @@ class NodeGate:
                 await self.sync()
             except AssentError as error:
                 _log.warning("consent replica: %s", error)
+            except Exception:  # noqa: BLE001  # ours; polling goes on, or staleness refuses
+                _log.exception("consent replica")
             await asyncio.sleep(interval)
 
     # -- what people say -------------------------------------------------------------------
@@ -220,12 +224,20 @@ class NodeGate:
             await self.sync()
             return Recorded(rows, True)
         await asyncio.to_thread(self._replica.overlay, batch)
+        logging_it = asyncio.create_task(self._log_overlay())
+        self._background.add(logging_it)
+        logging_it.add_done_callback(self._background.discard)
+        # Who stands at the counter is not kept waiting for a service that does not answer.
+        done, _ = await asyncio.wait({logging_it}, timeout=COUNTER_SECONDS)
+        return Recorded(rows, bool(done) and logging_it.result())
+
+    async def _log_overlay(self) -> bool:
         try:
             await self.sync()
         except AssentError as error:
             _log.warning("a withdrawal acts here and is logged later: %s", error)
-            return Recorded(rows, False)
-        return Recorded(rows, True)
+            return False
+        return True
 
     async def withdraw(self, kind: str, identifier: str) -> Recorded:
         """Everything that was ever given for this identifier ends, to everybody."""
@@ -300,11 +312,13 @@ def _tokens(
 def _row_subjects(
     tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]], rows: int
 ) -> RowSubjects:
-    index = SubjectIndex(np.concatenate([found for _, found in tokens.values()]))
+    index, codes = SubjectIndex.numbering(np.concatenate([found for _, found in tokens.values()]))
     columns = []
+    start = 0
     for places, found in tokens.values():
         column = np.full(rows, -1, dtype=np.int32)
-        column[places] = index.find(found)
+        column[places] = codes[start : start + len(found)]
+        start += len(found)
         columns.append(column)
     return RowSubjects(index, tuple(columns), rows)
 
