@@ -110,6 +110,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
             f"{number(overlap['count'])} people" + _spread(privacy, "overlap")
         )  # fmt: skip
         console.print(Text(f"in common: {text}"))
+    for warning in privacy.get("warnings") or []:
+        console.print(Text(f"note: {warning}", style="yellow"))
     for table in tables(result.get("cells") or [], result["requester"]):
         for grid in grids(table):
             console.print(grid)

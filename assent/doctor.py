@@ -17,12 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cryptography import x509
+from protocol.transport.port import ASKING
+from protocol.transport.probe import probe
 
 from catalog.collaboration import Collaboration, load_collaboration
 from protocol.errors import AssentError, BadInput
 from protocol.identity import Card, Keys
 from protocol.transport.kit import load_kit
-from protocol.transport.probe import probe
 from protocol.transport.tls import is_loopback
 
 CLOCK_LIMIT = 30.0  # seconds: consent.md refuses heads from further in the future
@@ -136,14 +137,39 @@ def _path_to(server: Card, keys: Keys) -> list[Finding]:
 
 
 async def _hello(server: Card, keys: Keys) -> Finding:
-    from assent.hello import ask
-
     started = time.time()
-    their_version, their_time = await ask(server, keys)
+    their_version, their_time = await _ask(server, keys)
     middle = (started + time.time()) / 2
     offset = their_time - middle
     what = f"hello {server.name}"
     if abs(offset) > CLOCK_LIMIT:
         return Finding(what, False, f"clocks differ by {offset:+.0f} s",
                        "set both clocks by NTP; consent freshness depends on them")  # fmt: skip
-    return Finding(what, True, f"version {their_version}, clocks differ by {offset:+.2f} s")
+    own = version("assent")
+    if their_version and their_version != own:
+        return Finding(
+            what, False, f"it runs version {their_version}, this machine {own}",
+            "install the same version at the coordinator and at every company",
+        )  # fmt: skip
+    said = f"version {their_version}, " if their_version else ""
+    return Finding(what, True, f"{said}clocks differ by {offset:+.2f} s")
+
+
+async def _ask(server: Card, keys: Keys) -> tuple[str, float]:
+    """The server's version ("" if it does not say) and clock, over its real port."""
+    if server.role == "consent":
+        from consent.client import ConsentClient
+
+        consent = ConsentClient(server, keys, timeout=10.0)
+        try:
+            return "", (await consent.hello()).time_ms / 1000
+        finally:
+            await consent.close()
+    from protocol.transport.client import CoordinatorClient
+
+    coordinator = CoordinatorClient(server, keys)
+    try:
+        answer = await coordinator.hello(ASKING)
+        return answer.version, answer.time
+    finally:
+        await coordinator.close()

@@ -23,7 +23,7 @@ def hold() -> None:
 
 
 def _wait_for_end() -> None:
-    while sys.stdin.buffer.raw.read(1024):  # type: ignore[attr-defined]
+    while os.read(sys.stdin.fileno(), 1024):
         pass
     # First the polite way, so that pools and databases close; then the sure one.
     timer = threading.Timer(5.0, os._exit, args=(1,))

@@ -46,6 +46,7 @@ _PRIVACY: dict[str, Any] = {
     "min_cohort": None,
     "remaining_rho": {},
     "attempts": None,
+    "warnings": [],
 }
 _MATCH: dict[str, Any] = {"on": [], "mode": "", "ambiguous": {}, "unparsable": {}}
 _COST: dict[str, Any] = {"seconds": None, "bytes": {}, "ciphertexts": None}
@@ -166,7 +167,7 @@ def _job(index: int, result: Mapping[str, Any]) -> dict[str, Any]:
         "match": match,
         "privacy": privacy,
         "cost": _COST | (result.get("cost") or {}),
-        "audit": result.get("audit") or {},
+        "audit": {k: v for k, v in (result.get("audit") or {}).items() if v is not None},
         "learns": _learns(requester, providers, result) if released else (),
         "withheld_words": WITHHELD,
     }

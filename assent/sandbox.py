@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ class Sandbox:
         folder = self.root / name
         arguments = [sys.executable, "-m", "assent", *command, "--data", str(folder)]
         with (folder / "log.txt").open("wb") as log:
-            self._children[name] = subprocess.Popen(
+            self._children[name] = subprocess.Popen(  # noqa: S603  our own command
                 arguments,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -321,5 +321,3 @@ def _last_line(folder: Path) -> str:
     except OSError:
         return "no log"
     return lines[-1] if lines else "empty log"
-
-

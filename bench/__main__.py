@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-    python -m bench [--quick] [--only paillier|psi|jobs]
+python -m bench [--quick] [--only paillier|psi|jobs]
 """
 
 from __future__ import annotations

@@ -63,9 +63,7 @@ def eligible(session: Session) -> Eligible:
     """
     ctx = session.ctx
     ctx.gate.require_fresh(ctx.now())
-    categories = sorted(
-        {ctx.party.attributes[name].category for name in own_attributes(session)}
-    )
+    categories = sorted({ctx.party.attributes[name].category for name in own_attributes(session)})
     found = ctx.gate.eligible(session.spec.purpose, session.others, categories)
     return Eligible(found.rows, dict(found.excluded))
 
@@ -168,9 +166,7 @@ def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
     """One sentence for each company: what it will learn about whom."""
     others = " and ".join(spec.providers)
     everyone = f"the common, consenting customers of {spec.requester} and {others}"
-    noise = (
-        f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"
-    )
+    noise = f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"
     said = {"coordinator": "coordinator learns rounded sizes and which anonymous positions pair "
             "up, dummies included; no identifier, attribute, count or result."}  # fmt: skip
     if spec.match.reveal == "members":

@@ -152,7 +152,7 @@ class NodeGate:
                 await self.sync()
             except AssentError as error:
                 _log.warning("consent replica: %s", error)
-            except Exception:  # noqa: BLE001  # ours; polling goes on, or staleness refuses
+            except Exception:  # ours; polling goes on, or staleness refuses
                 _log.exception("consent replica")
             await asyncio.sleep(interval)
 

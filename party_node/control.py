@@ -96,7 +96,7 @@ async def serve(desk: Desk, folder: Path) -> grpc.aio.Server:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)  # left by a crash; the data folder's lock says we are alone
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 8 << 20)])
-    node_pb2_grpc.add_NodeServicer_to_server(Control(desk), server)
+    node_pb2_grpc.add_NodeServicer_to_server(Control(desk), server)  # type: ignore[no-untyped-call]
     mask = os.umask(0o177)
     try:
         server.add_secure_port(

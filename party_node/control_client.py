@@ -46,7 +46,7 @@ class NodeClient:
             grpc.local_channel_credentials(grpc.LocalConnectionType.UDS),
             options=[("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 64 << 20)],
         )
-        self._stub = node_pb2_grpc.NodeStub(self._channel)
+        self._stub: Any = node_pb2_grpc.NodeStub(self._channel)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         self._channel.close()
@@ -59,7 +59,8 @@ class NodeClient:
     def watch(self, job_id: str, since: int, wait: float = 20.0) -> pb.NodeJobView:
         request = pb.NodeWatchRequest(job_id=job_id, since_version=since, wait_seconds=wait)
         with self._words():
-            return self._stub.WatchJob(request, timeout=wait + 30)
+            view: pb.NodeJobView = self._stub.WatchJob(request, timeout=wait + 30)
+        return view
 
     def follow(self, job_id: str) -> Iterator[pb.NodeJobView]:
         """Every state of the job until its end."""

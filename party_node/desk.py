@@ -59,8 +59,10 @@ class Desk:
         job_id = uuid.uuid4().hex
         unknown = sorted(set(spec.own_attributes(ctx.name)) - set(ctx.party.attributes))
         if unknown:
-            raise BadInput(f"{ctx.name} has no attribute {unknown[0]}",
-                           next_step=f"it has {', '.join(sorted(ctx.party.attributes))}")  # fmt: skip
+            known = ", ".join(sorted(ctx.party.attributes))
+            raise BadInput(
+                f"{ctx.name} has no attribute {unknown[0]}", next_step=f"it has {known}"
+            )
         params = {
             "purpose": spec.purpose,
             "mode": spec.match.mode,

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from party_node import steps_crosstab, steps_match, steps_terms
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
@@ -18,8 +20,8 @@ from party_node.steps import Handler, Incoming, Outgoing
 from protocol import identity, transcript
 from protocol.errors import AssentError, Failed, Refused, from_info
 from protocol.frames import frame_head
-from protocol.transport.port import COORDINATOR, ArtifactRef
 from protocol.transcript import ArtifactTag
+from protocol.transport.port import COORDINATOR, ArtifactRef
 
 STEPS: Mapping[str, Handler] = {
     "offer": steps_terms.offer,
@@ -97,7 +99,7 @@ def _written(made: Outgoing, task: StepTask) -> StepOutput:
             for chunk in made.chunks:
                 if task.cancelled.is_set():
                     raise Failed("cancelled", "the job ended while this step was at work")
-                file.write(memoryview(chunk).cast("B"))
+                file.write(np.ascontiguousarray(chunk).data)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

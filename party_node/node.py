@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from protocol.paillier.kernel import Kernel
+
 from catalog.federation import Party
 from party_node.consent_gate import NodeGate
 from party_node.dataset import Dataset
@@ -23,7 +25,6 @@ from party_node.session import NodeContext
 from party_node.store import NodeStore
 from protocol.errors import ErrorInfo
 from protocol.identity import Card, Keys
-from protocol.paillier.kernel import Kernel
 from protocol.psi.ecdh import Curve
 from protocol.release.noise import NoiseSource
 from protocol.transport.port import CoordinatorPort, StepKey

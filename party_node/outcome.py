@@ -126,9 +126,7 @@ def open_error(keys: identity.Keys, job: str, info: ErrorInfo) -> ErrorInfo:
         return info
     try:
         sealed = base64.b64decode(info.cause.removeprefix(SEALED), validate=True)
-        cause, next_step = json.loads(
-            identity.unseal(keys.sealing, sealed, _error_info(job, info))
-        )
+        cause, next_step = json.loads(identity.unseal(keys.sealing, sealed, _error_info(job, info)))
     except (ValueError, ProtocolViolation):
         # Not ours to open: another party's failure in another party's job.
         return ErrorInfo(info.code, "the words went to the requester only", info.party, info.stage)

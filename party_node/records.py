@@ -163,9 +163,7 @@ class Records:
                 for row in rows
             ]
 
-    def add_exact(
-        self, job: str, recipient: str, attributes: frozenset[str], rows: BitMap
-    ) -> None:
+    def add_exact(self, job: str, recipient: str, attributes: frozenset[str], rows: BitMap) -> None:
         with self._engine.begin() as db:
             db.execute(
                 _EXACT.insert().values(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from catalog.federation import Party
 from catalog.job import JobSpec
+from party_node.vault import Vault
 from protocol import identity, transcript
 from protocol.crosstab.spec import AttributeSpec, CrosstabSpec, MeasureSpec
 from protocol.errors import ProtocolViolation
@@ -26,14 +27,13 @@ from protocol.identity import Card, Keys
 from protocol.transcript import ArtifactTag
 from protocol.wire import job_pb2 as pb
 
-from party_node.vault import Vault
-
 if TYPE_CHECKING:
+    from protocol.paillier.kernel import Kernel
+
     from party_node.consent_gate import NodeGate
     from party_node.dataset import Dataset
     from party_node.ledger import Ledger
     from party_node.records import Records
-    from protocol.paillier.kernel import Kernel
     from protocol.psi.ecdh import Curve
     from protocol.psi.tokens import KeyedPrf
     from protocol.release.noise import NoiseSource
@@ -243,10 +243,7 @@ class Session:
 
     def _measure(self, name: str) -> MeasureSpec:
         offered = self._offered(name)
-        kinds = tuple(sorted({m.kind for m in self.spec.measures if m.attribute == name}))
-        return MeasureSpec(
-            name, offered.lo, offered.hi, offered.decimals, offered.nullable, kinds
-        )
+        return MeasureSpec(name, offered.lo, offered.hi, offered.decimals, offered.nullable)
 
 
 def proposal_info(job_id: str, requester: str, recipient: str) -> bytes:

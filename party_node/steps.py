@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from party_node.session import Session
-from protocol.frames import Message, M, parse_head
+from protocol.frames import M, Message, parse_head
 
 Chunks = Iterable[npt.NDArray[np.uint8]]
 Commit = Callable[[Any], None]

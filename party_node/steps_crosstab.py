@@ -6,8 +6,11 @@ protocols.md sections 2 and 5.  Learns: the requester the table under the provid
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 from pyroaring import BitMap
 
 from party_node import admission, outcome
@@ -15,7 +18,8 @@ from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import paillier_key, question
 from protocol.crosstab import codec
-from protocol.crosstab.provider import ProviderRows, aggregate as aggregate_cells
+from protocol.crosstab.provider import Numbers, ProviderRows
+from protocol.crosstab.provider import aggregate as aggregate_cells
 from protocol.crosstab.requester import encrypt_rows, joint_codes, open_outputs
 from protocol.errors import Failed, Refused
 from protocol.paillier.keys import PublicKey
@@ -76,12 +80,12 @@ def aggregate(session: Session, task: Incoming) -> Outgoing:
     codes, of_handle = _handle_codes(session, session.spec.columns, sizes)
     still = _leave_out_withdrawn(session, codes, of_handle)
     layout = codec.layout_body(task.framed("layout", codec.LAYOUT), spec)
-    rows = ProviderRows(codes, tuple(_numbers(session, spec, of_handle)))
+    rows = ProviderRows(codes, tuple(_numbers(session, of_handle)))
     noise = ctx.noise if spec.noise else NoNoise()
     outputs = aggregate_cells(spec, ctx.kernel, public, layout, rows, noise, ctx.random)
     cost = admission.pays(session)
 
-    def commit(db: object) -> None:
+    def commit(db: sa.Connection) -> None:
         if cost:
             ctx.ledger.spend(db, admission.account(session), session.job_id, session.attempt)
 
@@ -106,7 +110,8 @@ def _leave_out_withdrawn(session: Session, codes: npt.NDArray[np.int32],
     return still
 
 
-def _numbers(session: Session, spec: object, of_handle: npt.NDArray[np.int64]):  # type: ignore[no-untyped-def]
+def _numbers(session: Session, of_handle: npt.NDArray[np.int64]) -> Iterator[Numbers]:
+    """Values and nulls of each summed attribute, in the order of the handles."""
     index = session.vault.get_array("eligible")
     real = of_handle >= 0
     for name in session.spec.summed:

@@ -31,9 +31,10 @@ _CHUNK = 1 << 16
 def _rows(session: Session) -> EligibleRows:
     """This attempt's eligible rows, as fixed at admission."""
     index = session.vault.get_array("eligible")
-    return session.ctx.dataset.eligible_rows(
+    rows: EligibleRows = session.ctx.dataset.eligible_rows(
         index, list(session.spec.match.on), admission.own_attributes(session)
     )
+    return rows
 
 
 def _prepare(session: Session, task: Incoming) -> tuple[dict[str, int], bytes]:

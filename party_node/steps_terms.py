@@ -147,15 +147,11 @@ def plan(session: Session, task: Incoming) -> Outgoing:
     part = _plan_part(session)
     if not session.is_requester:
         data = part.SerializeToString(deterministic=True)
-        return Outgoing(
-            pb.Sealed(sealed=session.seal(session.spec.requester, task.step, data))
-        )
+        return Outgoing(pb.Sealed(sealed=session.seal(session.spec.requester, task.step, data)))
     parts = {session.ctx.name: part}
     for party, path in task.matching("plan").items():
         bundle, _ = parse_head(path.read_bytes(), pb.Sealed)
-        parts[party] = pb.PlanPart.FromString(
-            session.unseal(party, f"plan/{party}", bundle.sealed)
-        )
+        parts[party] = pb.PlanPart.FromString(session.unseal(party, f"plan/{party}", bundle.sealed))
     from party_node.plan import compose
 
     session.ctx.records.put(session.job_id, "plan", compose(session, parts))
@@ -218,5 +214,3 @@ def accept_key(session: Session, task: Incoming) -> None:
             raise Refused("bad_key", "keys under 2048 bits are refused", stage="key")
         proof.verify(public, session.job_hash, list(message.paillier_proof))
     session.vault.put("k", message.k)
-
-
