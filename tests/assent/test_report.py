@@ -214,6 +214,14 @@ def test_exact_results_say_so() -> None:
     assert "19 times in 20" not in text
 
 
+def test_warnings_are_shown_and_what_is_not_there_yet_is_not() -> None:
+    privacy = result()["privacy"] | {"warnings": ["k = 20 is under 3σ"]}
+    text = text_of(render([result(privacy=privacy, audit={"log": None, "index": 12})], title="w"))
+    assert "k = 20 is under 3σ" in text
+    assert "Audit index 12" in text
+    assert "Audit log" not in text
+
+
 def test_modes_tell_different_stories() -> None:
     ecdh = text_of(render([result(match={"on": ["email"], "mode": "ecdh"})], title="w"))
     assert "blinded curve points" in ecdh
