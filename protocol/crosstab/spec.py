@@ -144,6 +144,8 @@ class CrosstabSpec:
                 raise BadInput(f"{measure.attribute} has impossible bounds or decimals")
         if min(self.handles_a, self.handles_b, self.min_cohort) < 1:
             raise BadInput("padded sizes and min_cohort are at least 1")
+        if self.key_bits < 8 or self.key_bits % 8:
+            raise BadInput("a key has a whole number of bytes")
         if self.noise and self.rho_nano < 1:
             raise BadInput("a job with noise needs a positive rho")
 

@@ -93,6 +93,7 @@ def test_a_key_too_small_for_any_slot_is_refused() -> None:
         ({"handles_a": 0}, "at least 1"),
         ({"min_cohort": 0}, "at least 1"),
         ({"noise": True, "rho_nano": 0}, "positive rho"),
+        ({"key_bits": 2047}, "whole number of bytes"),
     ],
 )
 def test_impossible_declarations_are_bad_input(bad: dict[str, object], words: str) -> None:
