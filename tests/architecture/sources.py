@@ -111,6 +111,8 @@ def statements(schema: str) -> Iterator[Statement]:
             )
             label = found["name"] or found["rpc"] or found["value"] or found["field"]
             yield Statement(kind, label, owners[-1] if owners else "", number, " ".join(comment))
+            if kind == "oneof":
+                label = owners[-1]  # protobuf, too, counts its fields as the message's own
             if (kind in ("message", "enum", "service", "oneof") and "}" not in code) or (
                 kind == "rpc" and code.endswith("{")
             ):
