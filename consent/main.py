@@ -12,18 +12,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from catalog.collaboration import Collaboration, load_collaboration
-from consent.service import ConsentService
+from consent.service import serving
 from consent.store import ConsentStore
-from protocol.errors import BadInput, Failed
+from protocol.errors import BadInput
 from protocol.identity import Keys
-from protocol.transport import tls
 from protocol.transport.kit import load_kit
-from protocol.wire.consent_pb2_grpc import add_ConsentServicer_to_server
 
 _log = logging.getLogger("assent.consent")
 
@@ -67,32 +63,3 @@ async def _until_stopped(
             await stop.wait()
     finally:
         store.close()
-
-
-@asynccontextmanager
-async def serving(
-    store: ConsentStore, collaboration: Collaboration, keys: Keys, address: str
-) -> AsyncIterator[int]:
-    """Serves `store` to the parties of `collaboration`; yields the port."""
-    parties = list(collaboration.parties.values())
-    try:
-        server, port = tls.server(
-            keys.tls_key,
-            keys.card.tls_certificate,
-            [party.tls_certificate for party in parties],
-            address,
-        )
-    except RuntimeError as error:
-        raise Failed(
-            "address_in_use",
-            f"cannot listen on {address}",
-            stage="consent",
-            next_step="stop what listens there, or give another --listen",
-        ) from error
-    names = {tls.fingerprint(party.tls_certificate): party.name for party in parties}
-    add_ConsentServicer_to_server(ConsentService(store, names), server)  # type: ignore[no-untyped-call]  # generated
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(grace=2.0)

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
 
+from catalog.collaboration import Collaboration
 from consent import codec
 from consent.errors import details_of_error
 from consent.local import LocalConsent
 from consent.store import ConsentStore
-from protocol.errors import AssentError, ProtocolViolation
+from protocol.errors import AssentError, Failed, ProtocolViolation
+from protocol.identity import Keys
 from protocol.transport import tls
 from protocol.wire import consent_pb2 as pb
-from protocol.wire.consent_pb2_grpc import ConsentServicer
+from protocol.wire.consent_pb2_grpc import ConsentServicer, add_ConsentServicer_to_server
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -65,12 +68,41 @@ class ConsentService(ConsentServicer):
         return LocalConsent(self._store, str(party))
 
 
+@asynccontextmanager
+async def serving(
+    store: ConsentStore, collaboration: Collaboration, keys: Keys, address: str
+) -> AsyncIterator[int]:
+    """Serves `store` to the parties of `collaboration`; yields the port."""
+    parties = list(collaboration.parties.values())
+    try:
+        server, port = tls.server(
+            keys.tls_key,
+            keys.card.tls_certificate,
+            [party.tls_certificate for party in parties],
+            address,
+        )
+    except RuntimeError as error:
+        raise Failed(
+            "address_in_use",
+            f"cannot listen on {address}",
+            stage="consent",
+            next_step="stop what listens there, or give another --listen",
+        ) from error
+    names = {tls.fingerprint(party.tls_certificate): party.name for party in parties}
+    add_ConsentServicer_to_server(ConsentService(store, names), server)  # type: ignore[no-untyped-call]  # generated
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(grace=2.0)
+
+
 async def _answered(context: Any, answer: Awaitable[T]) -> T:
     try:
         return await answer
     except AssentError as error:
         await _abort(context, error)
-    except Exception:  # noqa: BLE001  # ours: the caller hears that much, the log has the rest
+    except Exception:  # ours: the caller hears that much, the log has the rest
         _log.exception("the consent service failed")
         await context.abort(grpc.StatusCode.INTERNAL, "")
     raise AssertionError("abort does not return")
