@@ -21,11 +21,13 @@ from coordinator.artifacts import ArtifactFiles
 from coordinator.engine import ProtocolFunction, run_attempts
 from coordinator.parties import Bell, Parties
 from coordinator.replay import JobSteps, Signer
+from coordinator.rows import OPEN, JobRow, StepRow, request_digest
 from coordinator.steps import StepBoard
-from coordinator.store import OPEN, JobRow, StepRow, Store, request_digest
+from coordinator.store import Store
 from coordinator.timing import Timing
 from protocol.errors import AssentError, BadInput, ErrorInfo, Failed
 from protocol.transport.port import (
+    ASKING,
     COORDINATOR,
     ENDED,
     FAILED,
@@ -100,7 +102,7 @@ class Coordinator:
     # -- calls of a party --------------------------------------------------------------------
 
     def hello(self, peer: str, instance: Instance) -> HelloAnswer:
-        if self.parties.hello(peer, instance):
+        if instance != ASKING and self.parties.hello(peer, instance):
             self.board.drop_leases(peer)
         timing = self.timing
         return HelloAnswer(self._version, self._clock(), peer, timing.lease, timing.heartbeat)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from coordinator.artifacts import ArtifactFiles, VirtualReader, disk_words
 from coordinator.engine import StepSpec
+from coordinator.rows import OPEN, StepRow, artifact_id
 from coordinator.steps import StepBoard
-from coordinator.store import OPEN, StepRow, Store, artifact_id
+from coordinator.store import Store
 from coordinator.timing import Timing
 from protocol.errors import AssentError, Failed
 from protocol.transport.port import COORDINATOR, ArtifactRef, StepKey

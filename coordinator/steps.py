@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 from coordinator.artifacts import ArtifactFiles, FileReader, Reader, VirtualReader
 from coordinator.parties import Parties
-from coordinator.store import BROKEN, DONE, OPEN, JobRow, StepRow, Store, artifact_id
+from coordinator.rows import BROKEN, DONE, OPEN, JobRow, StepRow, artifact_id
+from coordinator.store import Store
 from coordinator.timing import Timing
 from protocol.errors import AssentError, ErrorInfo, Failed, ProtocolViolation, from_info
 from protocol.transport.port import (
@@ -30,7 +31,7 @@ from protocol.transport.port import (
 )
 
 MAX_ARTIFACT = 1 << 38  # 256 GiB: a declared size above it is a mistake or an attack
-MAX_WORDS = 600  # a party's words about an error travel to others
+MAX_WORDS = 8192  # a party's words about an error travel to others, sealed ones as base64
 
 
 @dataclass

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -39,7 +39,8 @@ from protocol.transport.port import (
     StepLease,
 )
 
-_log = logging.getLogger("assent.runner")
+log = logging.getLogger("assent.runner")
+T = TypeVar("T")
 # The step is over whatever this node does: the job ended, or started over, or is unknown.
 _OVER = frozenset({"step_closed", "unknown_step", "unknown_job"})
 
@@ -123,7 +124,7 @@ class _Active:
 
     lease: StepLease
     cancelled: threading.Event = field(default_factory=threading.Event)
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     task: asyncio.Task[None] | None = None
 
 
@@ -206,11 +207,11 @@ class Runner:
             await self._do(active)
         except AssentError as error:
             if error.info.code in _OVER or active.cancelled.is_set():
-                _log.info("%s is over: %s", key, error.info.code)
+                log.info("%s is over: %s", key, error.info.code)
             else:
                 await self._report(key, error.info, error.status)
         except Exception:  # a handler's bug ends its job in words, not the node
-            _log.exception("step %s", key)
+            log.exception("step %s", key)
             words = "the node met an error in its own code; its log has the details"
             await self._report(key, ErrorInfo("internal", words), Failed.status)
         finally:
@@ -220,16 +221,16 @@ class Runner:
 
     async def _report(self, key: StepKey, error: ErrorInfo, status: str) -> None:
         placed = replace(error, party=error.party or self._party, stage=error.stage or key.step)
-        _log.warning("%s: %s (%s)", key, placed.code, status)
+        log.warning("%s: %s (%s)", key, placed.code, status)
         try:
             said = await self._threaded(self._outgoing_error, key, placed)
         except Exception:  # the words may not leave then, the fact that the step failed must
-            _log.exception("sealing the error of %s", key)
+            log.exception("sealing the error of %s", key)
             said = replace(placed, cause="see this party's own record", next_step="")
         try:
             await patiently(lambda: self._port.fail(key, said, status), pause=self._pace.retry)
         except AssentError as answer:
-            _log.info("%s is over: %s", key, answer.info.code)
+            log.info("%s is over: %s", key, answer.info.code)
 
     async def _do(self, active: _Active) -> None:
         lease = active.lease
@@ -318,7 +319,7 @@ class Runner:
                 unwanted = await self._port.heartbeat(self._instance, key, progress)
             except AssentError as error:
                 # A missed beat is made up by the next; a final refusal ends the lease loop.
-                _log.debug("heartbeat of %s: %s", key, error.info.code)
+                log.debug("heartbeat of %s: %s", key, error.info.code)
                 continue
             said, at = progress, now
             if unwanted:
@@ -340,13 +341,13 @@ class Runner:
             await self._threaded(self._on_ended, status)
             await self._threaded(self._store.close_job, status.id)
         except Exception:  # the job stays open here and is wiped at the next start
-            _log.exception("end of job %s", status.id)
+            log.exception("end of job %s", status.id)
             return
         shutil.rmtree(self._outputs / status.id, ignore_errors=True)
         self._ending.pop(status.id, None)
-        _log.info("job %s %s", status.id, status.state)
+        log.info("job %s %s", status.id, status.state)
 
-    async def _threaded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _threaded(self, function: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function, *arguments)
 

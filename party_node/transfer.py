@@ -1,0 +1,131 @@
+"""Moving artifacts between a node and the coordinator: resume, verify, never lose a byte.
+
+Who runs it: the node's runner.  A transfer goes on where it stopped; it gives up when the
+job is over or its retries are used up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from party_node.store import StoredOutput
+from protocol.errors import AssentError, Failed
+from protocol.transport.port import CHUNK, ArtifactRef, CoordinatorPort, StepKey
+
+log = logging.getLogger("assent.runner")
+T = TypeVar("T")
+# The coordinator did not answer, or the stream broke: the call may be made again.
+AGAIN = frozenset({"unavailable", "upload_interrupted", "download_interrupted"})
+
+
+async def patiently(call: Callable[[], Awaitable[T]], *, pause: float, longest: float = 5.0) -> T:
+    """Repeats `call` while the coordinator cannot be reached.  The caller's task is cancelled
+    when the job is over, so there is no limit of its own here."""
+    said = False
+    while True:
+        try:
+            return await call()
+        except AssentError as error:
+            if error.info.code not in AGAIN:
+                raise
+            if not said:
+                log.warning("%s; trying again", error.info.sentence())
+                said = True
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)
+
+
+async def fetch(
+    port: CoordinatorPort, key: StepKey, ref: ArtifactRef, path: Path, pause: float
+) -> None:
+    """Downloads `ref` to `path`; returns when size and digest are right.
+
+    Raises Failed('corrupt_artifact') when all bytes have come and are not the signed ones.
+    """
+    hasher = hashlib.sha256()
+    received = 0
+    with disk_words(), path.open("wb") as file:
+
+        async def stream() -> None:
+            nonlocal received
+            async for block in port.download(key, ref.id, received):
+                if received + len(block) > ref.size:
+                    raise _corrupt(ref)
+                file.write(block)
+                hasher.update(block)
+                received += len(block)
+            if received < ref.size:
+                raise Failed("download_interrupted", f"{received} of {ref.size} bytes came")
+
+        await patiently(stream, pause=pause)
+    if hasher.digest() != ref.sha256:
+        raise _corrupt(ref)
+
+
+async def send(port: CoordinatorPort, key: StepKey, output: StoredOutput, pause: float) -> None:
+    """Uploads a committed output and completes the step."""
+
+    async def once() -> None:
+        state = await port.upload_state(key, output.sha256, output.size)
+        if not state.finished and state.received < output.size:
+            blocks = _blocks(output.path, state.received)
+            await port.upload(key, output.sha256, output.size, state.received, blocks)
+        await port.complete(key, output.sha256, output.size, output.signature)
+
+    await patiently(once, pause=pause)
+
+
+async def _blocks(path: Path, offset: int) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while block := await asyncio.to_thread(os.pread, file.fileno(), CHUNK, offset):
+            yield block
+            offset += len(block)
+
+
+def _corrupt(ref: ArtifactRef) -> Failed:
+    return Failed(
+        "corrupt_artifact",
+        f"the output of {ref.step} arrived with other bytes than {ref.author} signed",
+        stage=ref.step,
+        next_step="the coordinator's operator checks its disk, then run the job again",
+    )
+
+
+class disk_words:
+    """Turns a node's disk errors into words."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise Failed(
+                "disk_full" if full else "disk_error",
+                "the node's disk is full" if full else f"disk error: {error.strerror}",
+                next_step="make room in the node's data folder, then run the job again",
+            ) from error
+
+
+def keep(source: Path, target: Path) -> tuple[bytes, int]:
+    """Moves a handler's output to where it stays, durably; its digest and size."""
+    with disk_words():
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            size = os.fstat(file.fileno()).st_size
+            os.fsync(file.fileno())
+        source.replace(target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return digest, size
