@@ -90,17 +90,30 @@ def assemble(
     is null is replaced by a random token.  handles: as announced (`padding.handles_for`).
     """
 
-    def agreed(kind: str, names: list[bytes]) -> npt.NDArray[np.uint8]:
-        # A key of its own: no identifier, whatever its text, can meet a dummy's token.
-        info = length_prefixed("assent/psi/dummy-token/v1", kind)
-        key = HKDF(SHA256(), 32, salt=None, info=info).derive(k)
-        joined = b"".join(hmac.digest(key, name, "sha256")[:TOKEN] for name in names)
-        return np.frombuffer(joined, dtype=np.uint8).reshape(len(names), TOKEN)
-
     def fresh(n: int) -> npt.NDArray[np.uint8]:
         return np.frombuffer(random(n * TOKEN), dtype=np.uint8).reshape(n, TOKEN)
 
-    return fill(rows, types, found, k, handles, random, agreed, fresh)
+    return fill(
+        rows,
+        types,
+        found,
+        k,
+        handles,
+        random,
+        lambda kind, names: agreed_tokens(k, kind, names),
+        fresh,
+    )
+
+
+def agreed_tokens(k: bytes, kind: str, names: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    """uint8[n, 16]: what every holder of K gives the dummies `names` under one type.
+
+    A key of its own: no identifier, whatever its text, can meet a dummy's token.
+    """
+    info = length_prefixed("assent/psi/dummy-token/v1", kind)
+    key = HKDF(SHA256(), 32, salt=None, info=info).derive(k)
+    joined = b"".join(hmac.digest(key, name, "sha256")[:TOKEN] for name in names)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(len(names), TOKEN)
 
 
 def fill(
