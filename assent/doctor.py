@@ -123,10 +123,9 @@ def _path_to(server: Card, keys: Keys) -> list[Finding]:
     if proxy and not is_loopback(server.address):
         findings.append(Finding("proxy", True, "https_proxy is set and gRPC will use it; the proxy "
                                 "must allow CONNECT and HTTP/2 without inspecting it"))  # fmt: skip
-    trouble = probe(server.address, keys.tls_key, keys.card.tls_certificate,
-                    server.tls_certificate)  # fmt: skip
+    trouble = probe(server, keys)
     if trouble is not None:
-        return [*findings, Finding(what, False, trouble.cause, trouble.next_step)]
+        return [*findings, Finding(what, False, trouble.info.cause, trouble.info.next_step)]
     findings.append(Finding(what, True, "TLS handshake, both certificates accepted"))
     try:
         findings.append(asyncio.run(_hello(server, keys)))

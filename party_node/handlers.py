@@ -39,6 +39,9 @@ STEPS: Mapping[str, Handler] = {
 }
 
 
+MAX_ATTEMPTS = 3  # protocols.md section 2, step 4
+
+
 def handlers(ctx: NodeContext) -> dict[str, RunnerHandler]:
     """Every step kind as the runner calls it."""
     return {kind: _bound(ctx, handler) for kind, handler in STEPS.items()}
@@ -140,7 +143,10 @@ def verifier(ctx: NodeContext, coordinator: identity.Card) -> Callable[[Artifact
 
 def ended(ctx: NodeContext, job: str, state: str) -> None:
     """A job has ended: its secrets go, what it reserved and did not spend comes back."""
-    session = Session(ctx, job, 0)
-    session.vault.wipe()
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        session = Session(ctx, job, attempt)
+        if session.vault.has("paillier"):
+            ctx.kernel.forget(steps_terms.paillier_key(session).public)
+    Session(ctx, job, 0).vault.wipe()
     ctx.ledger.release(ctx.name, job)
     ctx.records.set_state(job, state)

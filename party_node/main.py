@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from protocol.paillier.pool import PoolKernel
+from protocol.psi.ecdh import Curve
 
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
@@ -101,8 +102,8 @@ async def _serve(
     )
     node = Node.build(
         party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
-        dataset=dataset, gate=gate, kernel=kernel, port=port, folder=data, now=time.time,
-        random=os.urandom,
+        dataset=dataset, gate=gate, kernel=kernel, curve=lambda: Curve(os.cpu_count() or 1),
+        port=port, folder=data, now=time.time, random=os.urandom,
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
     server = await serve(desk, data)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from protocol.paillier.kernel import Kernel
+from protocol.paillier.keys import generate
 
 from catalog.federation import Party
 from party_node.consent_gate import NodeGate
@@ -20,8 +21,8 @@ from party_node.ledger import Ledger
 from party_node.noise_opendp import OpenDPNoise
 from party_node.outcome import seal_error
 from party_node.records import Records
-from party_node.runner import Runner
-from party_node.session import NodeContext
+from party_node.runner import Pace, Runner
+from party_node.session import KeyMaker, NodeContext
 from party_node.store import NodeStore
 from protocol.errors import ErrorInfo
 from protocol.identity import Card, Keys
@@ -57,6 +58,8 @@ class Node:
         random: Callable[[int], bytes],
         noise: NoiseSource | None = None,
         freshness: float = 300.0,
+        make_key: KeyMaker = KeyMaker(generate),  # noqa: B008  frozen
+        pace: Pace = Pace(),  # noqa: B008  frozen
     ) -> Node:
         store = NodeStore(folder / "node.sqlite")
         ctx = NodeContext(
@@ -76,6 +79,7 @@ class Node:
             folder=folder,
             now=now,
             random=random,
+            make_key=make_key,
             freshness=freshness,
         )
         runner = Runner(
@@ -87,6 +91,7 @@ class Node:
             sign=signer(ctx),
             verify=verifier(ctx, coordinator),
             on_ended=lambda status: ended(ctx, status.id, status.state),
+            pace=pace,
             outgoing_error=lambda key, error: sealed_error(ctx, key, error),
         )
         return cls(ctx, port, runner, store)

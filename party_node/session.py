@@ -24,6 +24,7 @@ from protocol.crosstab.spec import AttributeSpec, CrosstabSpec, MeasureSpec
 from protocol.errors import ProtocolViolation
 from protocol.frames import parse_head
 from protocol.identity import Card, Keys
+from protocol.paillier.keys import PrivateKey, PublicKey
 from protocol.transcript import ArtifactTag
 from protocol.wire import job_pb2 as pb
 
@@ -40,6 +41,26 @@ if TYPE_CHECKING:
 
 # Before a job hash exists, artifacts are bound to the proposal instead.
 BEFORE_HASH = frozenset({"offer", "admit", "plan"})
+
+
+@dataclass(frozen=True)
+class KeyMaker:
+    """How a requester makes its Paillier key; tests make smaller ones, insecurely.
+
+    insecure_bits: only tests set it; then the floor of 2048 bits does not hold.
+    """
+
+    make: Callable[[int, Callable[[int], bytes]], PrivateKey]
+    insecure_bits: int | None = None
+
+    def __call__(self, bits: int, random: Callable[[int], bytes]) -> PrivateKey:
+        return self.make(self.insecure_bits or bits, random)
+
+    def received(self, data: bytes) -> PublicKey:
+        """A stranger's modulus, checked; its proof must follow."""
+        if self.insecure_bits is not None:
+            return PublicKey.insecure_from_bytes(data, 8 * len(data))
+        return PublicKey.from_bytes(data, 8 * len(data))
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,7 @@ class NodeContext:
     folder: Path
     now: Callable[[], float]
     random: Callable[[int], bytes]
+    make_key: KeyMaker
     freshness: float = 300.0
 
 

@@ -22,7 +22,6 @@ from protocol.crosstab.provider import Numbers, ProviderRows
 from protocol.crosstab.provider import aggregate as aggregate_cells
 from protocol.crosstab.requester import encrypt_rows, joint_codes, open_outputs
 from protocol.errors import Failed, Refused
-from protocol.paillier.keys import PublicKey
 from protocol.release.noise import NoNoise
 from protocol.release.rules import release
 from protocol.wire import job_pb2 as pb
@@ -50,7 +49,9 @@ def encrypt(session: Session, task: Incoming) -> Outgoing:
     key = paillier_key(session)
     sizes = [len(attribute.vocabulary) for attribute in spec.rows]
     codes, _ = _handle_codes(session, session.spec.rows, sizes)
-    rows = encrypt_rows(spec, session.ctx.kernel, key, codes, spec.handles_b, task.progress)
+    kernel = session.ctx.kernel
+    kernel.prepare(key, (spec.handles_a + spec.handles_b) * spec.ciphertexts_per_row)
+    rows = encrypt_rows(spec, kernel, key, codes, spec.handles_b, task.progress)
     return Outgoing(codec.rows_head(spec), rows)
 
 
@@ -75,7 +76,7 @@ def aggregate(session: Session, task: Incoming) -> Outgoing:
     ctx = session.ctx
     spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
     n = session.offers[session.spec.requester].paillier_n
-    public = PublicKey.from_bytes(n, 8 * len(n))
+    public = ctx.make_key.received(n)
     sizes = [len(attribute.vocabulary) for attribute in spec.columns]
     codes, of_handle = _handle_codes(session, session.spec.columns, sizes)
     still = _leave_out_withdrawn(session, codes, of_handle)

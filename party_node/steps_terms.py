@@ -16,7 +16,7 @@ from protocol.encoding import content_id, length_prefixed
 from protocol.errors import AssentError, Refused
 from protocol.frames import parse_head
 from protocol.paillier import proof
-from protocol.paillier.keys import PrivateKey, generate
+from protocol.paillier.keys import PrivateKey
 from protocol.wire import job_pb2 as pb
 
 ANSWERED = "answered"
@@ -87,7 +87,7 @@ def _attribute(session: Session, name: str) -> pb.AttributeOffer:
 
 def _paillier(session: Session) -> PrivateKey:
     if not session.vault.has("paillier"):
-        key = generate(session.ctx.key_bits, session.ctx.random)
+        key = session.ctx.make_key(session.ctx.key_bits, session.ctx.random)
         session.vault.put("paillier", key.to_secret().reveal())
     return paillier_key(session)
 
@@ -199,8 +199,6 @@ def matching_key(session: Session) -> bytes:
 
 def accept_key(session: Session, task: Incoming) -> None:
     """A provider opens K and verifies the requester's Paillier key before it uses either."""
-    from protocol.paillier.keys import PublicKey
-
     step = f"key/{session.ctx.name}"
     bundle = task.head("key", pb.Sealed)
     opened = session.unseal(session.spec.requester, step, bundle.sealed)
@@ -209,8 +207,6 @@ def accept_key(session: Session, task: Incoming) -> None:
         raise Refused("bad_key", "the matching key has not 32 bytes", stage="key")
     if session.spec.match.reveal != "members":
         n = session.offers[session.spec.requester].paillier_n
-        public = PublicKey.from_bytes(n, 8 * len(n))
-        if public.bits < 2048:
-            raise Refused("bad_key", "keys under 2048 bits are refused", stage="key")
+        public = session.ctx.make_key.received(n)
         proof.verify(public, session.job_hash, list(message.paillier_proof))
     session.vault.put("k", message.k)
