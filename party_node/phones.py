@@ -121,13 +121,13 @@ def _abroad(digits: pa.Array) -> pa.Array:
 def _rest(raw: pa.Array, found: pa.Array, region: str | None) -> pa.StringArray:
     """What no fast way took: each distinct text through the library, once."""
     # Nothing without a digit can be a number; without a region, nothing without a plus.
-    needed = pc.and_(pc.is_null(found), pc.fill_null(pc.match_substring_regex(raw, r"\p{Nd}"), False))
+    needed = pc.and_(
+        pc.is_null(found), pc.fill_null(pc.match_substring_regex(raw, r"\p{Nd}"), False)
+    )
     if region is None:
         needed = pc.and_(needed, pc.fill_null(pc.match_substring_regex(raw, "[+＋]"), False))
     left = pc.unique(raw.filter(needed))
-    answers = pa.array(
-        [canonical_phone(text, region) for text in left.to_pylist()], pa.string()
-    )
+    answers = pa.array([canonical_phone(text, region) for text in left.to_pylist()], pa.string())
     at = pc.index_in(_where(raw, needed), value_set=left)
     return pc.coalesce(found, answers.take(at))
 
@@ -176,11 +176,13 @@ def _plan_of_code(code: int) -> _Plan | None:
 
 
 def _plan_from(metadata: PhoneMetadata) -> _Plan | None:
+    code, general = metadata.country_code, metadata.general_desc
+    if code is None or general is None or general.national_number_pattern is None:
+        return None
     main = PhoneMetadata.metadata_for_region_or_calling_code(
-        metadata.country_code, phonenumbers.region_code_for_country_code(metadata.country_code)
+        code, phonenumbers.region_code_for_country_code(code)
     )
-    general = metadata.general_desc
-    if general is None or general.national_number_pattern is None or main is None:
+    if main is None or main.general_desc is None:
         return None
     patterns = (
         general.national_number_pattern,
@@ -191,7 +193,7 @@ def _plan_from(metadata: PhoneMetadata) -> _Plan | None:
         return None
     lengths = _possible(general) & _possible(main.general_desc)
     return _Plan(
-        code=str(metadata.country_code),
+        code=str(code),
         general=general.national_number_pattern,
         prefix=metadata.national_prefix_for_parsing or None,
         transforms=bool(metadata.national_prefix_transform_rule),

@@ -1,0 +1,166 @@
+"""A party's table, read once, as columns: the only reader of raw rows.
+
+Who runs it: every party's node; the composition root makes it, the gates take from it.
+Learns: nobody, anything; only the vocabulary and nullability of a declared attribute leave
+the node, in an offer.  contracts.md, FEDERATION.yaml; protocols.md section 1 (canonical
+identifiers, ambiguity over the whole table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog.federation import Party
+from party_node.attribute_columns import Labels, flags, labels, number
+from party_node.canonical import canonical_column, present
+from party_node.table_file import TextTable, read_columns
+from protocol.rows import EligibleRows, Number
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was left out of matching, over the whole table.
+
+    ambiguous: identifiers that point to two or more rows, over all types.
+    unparsable: type → cells that hold something which is no identifier of the type.
+    """
+
+    ambiguous_by_type: Mapping[str, int]
+    unparsable: Mapping[str, int]
+
+    @property
+    def ambiguous(self) -> int:
+        return sum(self.ambiguous_by_type.values())
+
+
+class Dataset:
+    """Columnar; `index` arguments are int64 row numbers from 0."""
+
+    def __init__(
+        self,
+        rows: int,
+        version: str,
+        identifiers: Mapping[str, pa.StringArray],
+        matchable: Mapping[str, pa.StringArray],
+        counts: Counts,
+        labels: Mapping[str, Labels],
+        numbers: Mapping[str, Number],
+    ) -> None:
+        self.rows = rows
+        self.version = version  # hex SHA-256 of the table's file
+        self.counts = counts
+        self._identifiers = identifiers
+        self._matchable = matchable
+        self._labels = labels
+        self._numbers = numbers
+
+    @classmethod
+    def load(cls, party: Party) -> Dataset:
+        """Reads and checks the whole table.
+
+        Raises BadInput with file, row or column, and the fix.
+        """
+        table = _read(party)
+        of_labels, of_numbers = _attributes(party, table)
+        everyone: dict[str, pa.StringArray] = {}
+        matchable: dict[str, pa.StringArray] = {}
+        ambiguous: dict[str, int] = {}
+        unparsable: dict[str, int] = {}
+        for kind, column in party.ids.items():
+            raw = table.columns[column]
+            found = canonical_column(kind, raw, party.default_region)
+            unparsable[kind] = pc.sum(pc.and_(present(raw), pc.is_null(found))).as_py() or 0
+            matchable[kind], ambiguous[kind] = _without_ambiguous(found)
+            everyone[kind] = found
+        counts = Counts(ambiguous, unparsable)
+        return cls(table.rows, table.version, everyone, matchable, counts, of_labels, of_numbers)
+
+    def __repr__(self) -> str:  # rows never reach a log by accident
+        return f"Dataset(rows={self.rows})"
+
+    # -- facts that may leave, in an offer -------------------------------------------------
+
+    def vocabulary(self, attribute: str) -> tuple[str, ...]:
+        """A label's values in the order of its codes; ('false', 'true') for a flag."""
+        return self._labels[attribute].vocabulary
+
+    def nullable(self, attribute: str) -> bool:
+        """Whether any row of the whole table has no value."""
+        if attribute in self._numbers:
+            return bool(self._numbers[attribute].null.any())
+        return self._labels[attribute].has_null
+
+    # -- rows ------------------------------------------------------------------------------
+
+    def identifiers(self, kind: str) -> pa.StringArray:
+        """Canonical, of every row; null where missing, unparsable or ambiguous."""
+        return self._matchable[kind]
+
+    def all_identifiers(self, kind: str) -> pa.StringArray:
+        """As `identifiers`, ambiguous ones too: a person's consent holds for each of its rows."""
+        return self._identifiers[kind]
+
+    def labels(self, attribute: str, index: Index) -> npt.NDArray[np.int32]:
+        """Codes of a label (into `vocabulary`) or flag (0 or 1)."""
+        return self._labels[attribute].codes[index]
+
+    def number(self, attribute: str, index: Index) -> Number:
+        whole = self._numbers[attribute]
+        return Number(whole.values[index], whole.null[index], whole.lo, whole.hi, whole.decimals)
+
+    def eligible_rows(
+        self, index: Index, types: Sequence[str], attributes: Sequence[str]
+    ) -> EligibleRows:
+        """What a job may use of the rows `index` (ascending), which passed the gates."""
+        at = pa.array(index, pa.int64())
+        return EligibleRows(
+            index=index,
+            identifiers={kind: self._matchable[kind].take(at) for kind in types},
+            labels={n: self.labels(n, index) for n in attributes if n in self._labels},
+            numbers={n: self.number(n, index) for n in attributes if n in self._numbers},
+        )
+
+
+def check_party_files(party: Party) -> None:
+    """Reads the table and throws it away: raises what `Dataset.load` would raise."""
+    _attributes(party, _read(party))
+
+
+def _read(party: Party) -> TextTable:
+    wanted: dict[str, str] = {}
+    for kind, column in party.ids.items():
+        wanted.setdefault(column, f"ids.{kind} of {party.name}")
+    for name in party.attributes:
+        wanted.setdefault(party.column(name), f"attribute {name} of {party.name}")
+    return read_columns(party.table, wanted)
+
+
+def _attributes(party: Party, table: TextTable) -> tuple[dict[str, Labels], dict[str, Number]]:
+    of_labels: dict[str, Labels] = {}
+    of_numbers: dict[str, Number] = {}
+    for name, attribute in party.attributes.items():
+        column = party.column(name)
+        if attribute.kind == "number":
+            of_numbers[name] = number(table, column, attribute)
+        elif attribute.kind == "flag":
+            of_labels[name] = flags(table, column)
+        else:
+            of_labels[name] = labels(table, column, attribute, party.policy.min_cohort)
+    return of_labels, of_numbers
+
+
+def _without_ambiguous(found: pa.StringArray) -> tuple[pa.StringArray, int]:
+    """Null where an identifier points to two rows; how many such identifiers there are."""
+    counted = pc.value_counts(found.drop_null())
+    twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+    if not len(twice):
+        return found, 0
+    return pc.if_else(pc.is_in(found, value_set=twice), None, found), len(twice)
