@@ -85,7 +85,6 @@ class Curve:
         self, kind: str, ids: pa.StringArray, progress: Progress | None = None
     ) -> npt.NDArray[np.uint8]:
         """uint8[n, 32]: SHA-512(type | id) mapped to the group; zeros where null."""
-        values = ids.cast(pa.binary()).to_pylist()
         prefix = hashlib.sha512(length_prefixed("assent/psi/point/v1", kind))
 
         def digest(value: bytes | None) -> bytes:
@@ -96,10 +95,11 @@ class Curve:
             return state.digest()
 
         def some(a: int, b: int, out: npt.NDArray[np.uint8]) -> None:
-            wide = b"".join(digest(value) for value in values[a:b])
+            values = ids.slice(a, b - a).cast(pa.binary()).to_pylist()
+            wide = b"".join(digest(value) for value in values)
             _map(np.frombuffer(wide, dtype=np.uint8).reshape(b - a, 64), out)
 
-        points = self._spread(len(values), some, progress)
+        points = self._spread(len(ids), some, progress)
         if ids.null_count:
             points[ids.is_null().to_numpy(zero_copy_only=False)] = 0
         return points

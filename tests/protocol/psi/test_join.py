@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +170,19 @@ def test_uploads_may_be_read_only_maps(tmp_path) -> None:  # type: ignore[no-unt
     found = waterfall(maps[0], maps[1], 2, 16)
     assert found[:300].tolist() == list(range(500, 800))
     assert (found[300:] == -1).all()
+
+
+@pytest.mark.slow
+def test_memory_grows_by_under_200_bytes_per_handle() -> None:
+    """Ten million tokens per party in under 4 GB, as a slope: mapped files are counted too."""
+    peak = {}
+    for n in (200_000, 2_000_000):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.psi_bench", "--part", "join", str(n)],
+            cwd=Path(join.__file__).parents[2],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        (peak[n],) = [r["value"] for r in json.loads(done.stdout) if r["unit"] == "MB"]
+    assert peak[2_000_000] > peak[200_000]
+    assert (peak[2_000_000] - peak[200_000]) * 2**20 / (2 * 1_800_000) < 200
