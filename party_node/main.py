@@ -15,9 +15,6 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from protocol.paillier.pool import PoolKernel
-from protocol.psi.ecdh import Curve
-
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
 from party_node.consent_gate import NodeGate
@@ -25,6 +22,8 @@ from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
 from protocol.errors import BadInput
 from protocol.identity import Keys
+from protocol.paillier.pool import PoolKernel
+from protocol.psi.ecdh import Curve
 from protocol.transport.kit import load_kit
 
 _log = logging.getLogger("assent.node")
@@ -71,12 +70,11 @@ async def _serve(
     party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: PoolKernel,
     *, sandbox: bool,
 ) -> None:  # fmt: skip
-    from protocol.transport.client import CoordinatorClient
-
     from consent.client import ConsentClient
     from party_node.control import serve
     from party_node.desk import Desk
     from party_node.node import Node
+    from protocol.transport.client import CoordinatorClient
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

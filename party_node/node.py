@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from protocol.paillier.kernel import Kernel
-from protocol.paillier.keys import generate
-
 from catalog.federation import Party
 from party_node.consent_gate import NodeGate
 from party_node.dataset import Dataset
@@ -26,6 +23,8 @@ from party_node.session import KeyMaker, NodeContext
 from party_node.store import NodeStore
 from protocol.errors import ErrorInfo
 from protocol.identity import Card, Keys
+from protocol.paillier.kernel import Kernel
+from protocol.paillier.keys import generate
 from protocol.psi.ecdh import Curve
 from protocol.release.noise import NoiseSource
 from protocol.transport.port import CoordinatorPort, StepKey

@@ -29,12 +29,11 @@ from protocol.transcript import ArtifactTag
 from protocol.wire import job_pb2 as pb
 
 if TYPE_CHECKING:
-    from protocol.paillier.kernel import Kernel
-
     from party_node.consent_gate import NodeGate
     from party_node.dataset import Dataset
     from party_node.ledger import Ledger
     from party_node.records import Records
+    from protocol.paillier.kernel import Kernel
     from protocol.psi.ecdh import Curve
     from protocol.psi.tokens import KeyedPrf
     from protocol.release.noise import NoiseSource

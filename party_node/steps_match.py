@@ -17,7 +17,6 @@ from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import accept_key, matching_key
 from protocol.encoding import chunk_ranges
 from protocol.errors import Failed, ProtocolViolation
-from protocol.psi import ecdh
 from protocol.psi.codec import membership_rows, points_body, points_head, tokens_head
 from protocol.psi.members import matched_rows
 from protocol.psi.tokens import HandleTable, assemble
@@ -66,8 +65,6 @@ def points(session: Session, task: Incoming) -> Outgoing:
     handles, k = _prepare(session, task)
     types = list(session.spec.match.on)
     rows = _rows(session)
-    if not session.vault.has("scalar"):
-        session.vault.put("scalar", ecdh.random_scalar(session.ctx.random))
     curve = session.ctx.curve()
     table = curve.assemble(
         rows, types, k, handles[session.ctx.name], session.vault.get("scalar"), session.ctx.random

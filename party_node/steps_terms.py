@@ -17,6 +17,7 @@ from protocol.errors import AssentError, Refused
 from protocol.frames import parse_head
 from protocol.paillier import proof
 from protocol.paillier.keys import PrivateKey
+from protocol.psi.ecdh import random_scalar
 from protocol.wire import job_pb2 as pb
 
 ANSWERED = "answered"
@@ -111,6 +112,9 @@ def admit(session: Session, task: Incoming) -> Outgoing:
     rows = admission.admit(session)
     handles = admission.handles(session, rows)
     session.vault.put_array("eligible", rows.index)
+    if session.spec.match.mode == "ecdh" and not session.vault.has("scalar"):
+        # Drawn here: own points and a peer's batch may be asked for at the same time.
+        session.vault.put("scalar", random_scalar(ctx.random))
     ctx.records.put(session.job_id, "own.consent", admission.funnel(session, rows))
     ctx.records.put(session.job_id, "own.ambiguous", ctx.dataset.counts.ambiguous)
     unparsable = {

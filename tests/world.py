@@ -103,7 +103,9 @@ class World:
         for name in ("coordinator", *self.companies):
             role = "party" if name in self.companies else name
             self.keys[name] = create_keys(name, role, storage=os.urandom(32), now=start)
-        self.consent_store = ConsentStore(self._path("consent") / "consent.sqlite")
+        self.consent_store = ConsentStore(
+            self._path("consent") / "consent.sqlite", self.now, os.urandom
+        )
         await self.start_coordinator()
         for name in self.companies:
             await self.start_node(name)

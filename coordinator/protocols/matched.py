@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +60,21 @@ async def _attempt(ctx: JobContext) -> None:
     keys = await asyncio.gather(
         *(ctx.party_step(f"key/{p}", requester, admitted, recipient=p) for p in providers)
     )
-    delivered = dict(zip(providers, keys, strict=True))
+    matching = _Matching(ctx, admitted, dict(zip(providers, keys, strict=True)))
     if job.params["reveal"] == "members":
-        uploads = await _uploads(ctx, admitted, delivered)
-        await _members(ctx, uploads, sizes)
+        uploads = await asyncio.gather(*(matching.upload(party) for party in job.parties))
+        await _members(ctx, dict(zip(job.parties, uploads, strict=True)), sizes)
         return
     (provider,) = providers
-    # Encrypting needs the sizes only; it shares the machine with matching, not the clock.
-    uploads, rows = await asyncio.gather(
-        _uploads(ctx, admitted, delivered),
+    # The requester encrypts in the order of its handles, so after its first upload; from then
+    # on encrypting shares the machine with matching.
+    first = await matching.first(requester)
+    left, right, rows = await asyncio.gather(
+        matching.rest(requester, first),
+        matching.upload(provider),
         ctx.party_step("encrypt", requester, admitted, recipient=COORDINATOR),
     )
-    layout = await _layout(ctx, uploads, rows, requester, provider, sizes)
+    layout = await _layout(ctx, {requester: left, provider: right}, rows, provider, sizes)
     outputs = await ctx.party_step(
         f"aggregate/{provider}", provider, {**admitted, "layout": layout}, recipient=requester
     )
@@ -101,43 +105,53 @@ async def _admission(ctx: JobContext, ref: ArtifactRef) -> job_pb2.Admission:
     return parse_head(await ctx.read(ref), job_pb2.Admission)[0]
 
 
-async def _uploads(ctx: JobContext, admitted: Refs, delivered: Refs) -> Refs:
-    """Every party's comparable tokens: keyed ones, or points blinded by every party."""
+@dataclass(frozen=True)
+class _Matching:
+    """Gets every party's comparable tokens: keyed ones, or points blinded by every party."""
 
-    def inputs(party: str) -> Refs:
-        key = {"key": delivered[party]} if party in delivered else {}
-        return {**admitted, **key}
+    ctx: JobContext
+    admitted: Refs
+    delivered: Refs
 
-    parties = ctx.job.parties
-    if ctx.job.params["mode"] == "keyed":
-        found = await asyncio.gather(
-            *(ctx.party_step(f"tokens/{p}", p, inputs(p), recipient=COORDINATOR) for p in parties)
-        )
-        return dict(zip(parties, found, strict=True))
-    found = await asyncio.gather(*(_ring(ctx, p, admitted, inputs(p)) for p in parties))
-    return dict(zip(parties, found, strict=True))
+    async def upload(self, party: str) -> ArtifactRef:
+        return await self.rest(party, await self.first(party))
 
+    async def first(self, party: str) -> ArtifactRef:
+        """The party's own step: its tokens for H, or its points for the next party."""
+        key = {"key": self.delivered[party]} if party in self.delivered else {}
+        inputs = {**self.admitted, **key}
+        if self._keyed:
+            return await self.ctx.party_step(
+                f"tokens/{party}", party, inputs, recipient=COORDINATOR
+            )
+        recipient = self._others(party)[0]
+        return await self.ctx.party_step(f"points/{party}", party, inputs, recipient=recipient)
 
-async def _ring(ctx: JobContext, origin: str, admitted: Refs, own: Refs) -> ArtifactRef:
-    """One party's points go through every other party and come to H blinded by all."""
-    parties = list(ctx.job.parties)
-    at = parties.index(origin)
-    others = parties[at + 1 :] + parties[:at]
-    points = await ctx.party_step(f"points/{origin}", origin, own, recipient=others[0])
-    for place, party in enumerate(others):
-        last = place == len(others) - 1
-        recipient = COORDINATOR if last else others[place + 1]
-        step = f"reblind/{party}/of/{origin}"
-        inputs = {**admitted, "points": points}
-        points = await ctx.party_step(step, party, inputs, recipient=recipient)
-    return points
+    async def rest(self, origin: str, points: ArtifactRef) -> ArtifactRef:
+        """ecdh: the points go through every other party and come to H blinded by all."""
+        if self._keyed:
+            return points
+        others = self._others(origin)
+        for party, recipient in zip(others, [*others[1:], COORDINATOR], strict=True):
+            step = f"reblind/{party}/of/{origin}"
+            inputs = {**self.admitted, "points": points}
+            points = await self.ctx.party_step(step, party, inputs, recipient=recipient)
+        return points
+
+    @property
+    def _keyed(self) -> bool:
+        return bool(self.ctx.job.params["mode"] == "keyed")
+
+    def _others(self, party: str) -> list[str]:
+        parties = list(self.ctx.job.parties)
+        at = parties.index(party)
+        return parties[at + 1 :] + parties[:at]
 
 
 async def _layout(
-    ctx: JobContext, uploads: Refs, rows: ArtifactRef, requester: str, provider: str,
-    sizes: Mapping[str, int],
-) -> ArtifactRef:  # fmt: skip
-    types = int(ctx.job.params["types"])
+    ctx: JobContext, uploads: Refs, rows: ArtifactRef, provider: str, sizes: Mapping[str, int]
+) -> ArtifactRef:
+    types, requester = int(ctx.job.params["types"]), ctx.job.requester
 
     def pair(paths: Mapping[str, Path], out: Path) -> None:
         left, right = (
