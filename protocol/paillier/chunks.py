@@ -19,7 +19,7 @@ from typing import Any
 import gmpy2
 
 from protocol.errors import ProtocolViolation
-from protocol.paillier.fixed_base import FixedBase, best_window, table_bytes, work
+from protocol.paillier.fixed_base import FixedBase, best_window, work
 from protocol.paillier.keys import PrivateKey, PublicKey
 
 Big = Any  # gmpy2.mpz, for which there are no types
@@ -80,9 +80,6 @@ class Owner:
             FixedBase(self.q, self.key.q_factors, window, self.random),
         )
         return self.tables
-
-    def table_bytes(self) -> int:
-        return table_bytes(self.p.bit_length(), self.tables[0].window) if self.tables else 0
 
 
 @dataclass

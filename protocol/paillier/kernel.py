@@ -47,7 +47,10 @@ class Kernel(Protocol):
         ...
 
     def check(self, public: PublicKey, cts: Bytes, progress: Progress | None = None) -> None:
-        """0 < c < n², gcd(c, n) = 1, no two rows equal; else ProtocolViolation('bad_ciphertext')."""
+        """0 < c < n², gcd(c, n) = 1, no two rows equal.
+
+        Raises ProtocolViolation('bad_ciphertext').
+        """
         ...
 
     def sum_by_group(

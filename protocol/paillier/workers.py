@@ -244,7 +244,7 @@ class _Worker:
                 job.future.set_result(self._do(job))
             except (EOFError, OSError):
                 job.future.set_exception(self._replace())
-            except Exception as error:  # noqa: BLE001  it belongs to the caller, who waits
+            except Exception as error:  # it belongs to the caller, who waits
                 job.future.set_exception(error)
         self._pipe.close()
 
