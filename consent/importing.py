@@ -167,16 +167,17 @@ def _events_of(
     new: what is to be said per subject.  holds: what the file says and what holds already, so
     that an event may say it again; of any other cell an event would say something new.
     """
+    widest = sorted(known, key=lambda scope: -len(list(scope.cells())))
     narrower = (
         Scope(scope.purposes, (name,), scope.categories)
-        for scope in known
+        for scope in widest
         for name in scope.recipients
     )
     single = (Scope((cell[0],), (cell[1],), (cell[2],)) for cell in new)
     scopes: list[Scope] = []
     subjects: list[npt.NDArray[np.intp]] = []
     states: list[State] = []
-    for scope in dict.fromkeys((*known, *narrower, *single)):
+    for scope in dict.fromkeys((*widest, *narrower, *single)):
         cells = list(scope.cells())
         for state in State:
             wants = np.logical_or.reduce([new[cell] == state for cell in cells])
