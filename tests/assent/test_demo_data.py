@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assent.demo_data import write_demo
-from tests.reference.demo_oracle import Expected, expected, read
+from tests.reference.demo_oracle import Company, Expected, companies_of, expected, read
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -27,8 +27,29 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def truth(demo: Path) -> Expected:
-    return expected(demo)
+def companies(demo: Path) -> dict[str, Company]:
+    return companies_of(demo)
+
+
+@pytest.fixture(scope="module")
+def truth(demo: Path, companies: dict[str, Company]) -> Expected:
+    return expected(demo, companies)
+
+
+def test_the_nodes_reader_sees_what_the_oracle_sees(
+    demo: Path, companies: dict[str, Company], truth: Expected
+) -> None:
+    """50,000 dirty rows through the product's set-based rules and row by row: the same."""
+    from catalog.federation import load_federation
+    from party_node.dataset import Dataset
+
+    for name, party in load_federation(demo / "FEDERATION.yaml").parties.items():
+        table = Dataset.load(party)
+        assert table.rows == truth.rows[name]
+        for kind, ids in companies[name].ids.items():
+            assert table.identifiers(kind).to_pylist() == ids
+        assert table.counts.unparsable == truth.unparsable[name]
+        assert sum(table.counts.ambiguous_by_type.values()) == truth.ambiguous[name]
 
 
 def test_one_seed_one_world(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Expected:
     cells: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     eligible: dict[tuple[str, str], int] = field(default_factory=dict)
-    ambiguous: dict[str, int] = field(default_factory=dict)  # rows' identifiers, all types
+    ambiguous: dict[str, int] = field(default_factory=dict)  # identifiers of several rows
     unparsable: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
@@ -74,7 +74,7 @@ class Company:
             times = Counter(one for one in found if one)
             self.known[kind] = found
             self.ids[kind] = [one if one and times[one] == 1 else None for one in found]
-            self.ambiguous += sum(1 for one in found if one and times[one] > 1)
+            self.ambiguous += sum(1 for count in times.values() if count > 1)
         self.consent_id = consent_id
         self.said: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         for record in read(consents):
@@ -97,8 +97,8 @@ class Company:
         return any(one(category) for category in {key[2] for key in self.said})
 
 
-def expected(folder: Path) -> Expected:
-    companies = {
+def companies_of(folder: Path) -> dict[str, Company]:
+    return {
         "retailer": Company(
             folder / "retailer/customers.csv", {"phone": "phone", "email": "email"},
             folder / "retailer/consents.csv", "phone",
@@ -108,6 +108,10 @@ def expected(folder: Path) -> Expected:
             folder / "media/consents.csv", "email",
         ),
     }  # fmt: skip
+
+
+def expected(folder: Path, companies: dict[str, Company] | None = None) -> Expected:
+    companies = companies or companies_of(folder)
     found = Expected()
     for name, company in companies.items():
         found.rows[name] = len(company.rows)
