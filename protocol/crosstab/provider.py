@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from protocol.crosstab.spec import Block, CrosstabSpec, MeasureSpec
+from protocol.crosstab.spec import Block, CrosstabSpec
 from protocol.errors import Failed, ProtocolViolation
+from protocol.paillier.kernel import Kernel
+from protocol.paillier.keys import PublicKey
 from protocol.release.noise import NoiseSource, draw
-
-if TYPE_CHECKING:
-    from protocol.paillier.kernel import Kernel
-    from protocol.paillier.keys import PublicKey
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]
 RandomBytes = Callable[[int], bytes]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,28 @@ class ProviderRows:
     numbers: tuple[Numbers, ...] = ()
 
 
+@dataclass
+class _Passes:
+    """Passes over the layout as one progress: (rows passed, rows of all passes)."""
+
+    report: Progress | None
+    rows: int
+    passes: int
+    begun: int = 0
+
+    def next(self) -> Progress | None:
+        if self.report is None:
+            return None
+        report, before = self.report, self.begun
+        self.begun += 1
+
+        def advance(done: int, total: int) -> None:
+            part = self.rows * done // max(1, total)
+            report(before * self.rows + part, self.passes * self.rows)
+
+        return advance
+
+
 def aggregate(
     spec: CrosstabSpec,
     kernel: Kernel,
@@ -48,6 +68,7 @@ def aggregate(
     rows: ProviderRows,
     noise: NoiseSource,
     random: RandomBytes,
+    progress: Progress | None = None,
 ) -> Bytes:
     """uint8[spec.output_ciphertexts, width]: the protected outputs, ready to leave.
 
@@ -56,12 +77,14 @@ def aggregate(
     """
     _check(spec, public, layout, rows)
     width = spec.ciphertext_width
-    kernel.check(public, layout.reshape(-1, width))
+    per_position = 1 + sum(1 + measure.nullable for measure in spec.measures)
+    passes = _Passes(progress, spec.handles_b, 1 + len(spec.blocks) * per_position)
+    kernel.check(public, layout.reshape(-1, width), passes.next())
     overlap: Bytes | None = None
     parts: list[Bytes] = []
     for position, block in enumerate(spec.blocks):
         column = layout[:, position * width : (position + 1) * width]
-        sums = _cell_sums(spec, kernel, public, column, rows)
+        sums = _cell_sums(spec, kernel, public, column, rows, passes)
         if position == 0:
             people = np.zeros(len(sums[0]), dtype=np.int32)
             total = kernel.sum_by_group(public, sums[0], people, 1)
@@ -96,14 +119,19 @@ def _check(spec: CrosstabSpec, public: PublicKey, layout: Bytes, rows: ProviderR
 
 
 def _cell_sums(
-    spec: CrosstabSpec, kernel: Kernel, public: PublicKey, column: Bytes, rows: ProviderRows
+    spec: CrosstabSpec,
+    kernel: Kernel,
+    public: PublicKey,
+    column: Bytes,
+    rows: ProviderRows,
+    passes: _Passes,
 ) -> list[Bytes]:
     """Per cell output uint8[column values, width]: the encrypted totals, no noise yet.
 
     For an overlap-only job: the one total of all rows.
     """
     codes, cells = rows.codes, spec.column_cells
-    count = kernel.sum_by_group(public, column, codes, cells)
+    count = kernel.sum_by_group(public, column, codes, cells, passes.next())
     found = [count]
     for measure, (values, null) in zip(spec.measures, rows.numbers, strict=True):
         own = count
@@ -111,30 +139,19 @@ def _cell_sums(
         if measure.nullable:
             # Nulls are few: count minus nulls is cheaper than a second pass over the values.
             nulls = np.where(null, codes, np.int32(-1)).astype(np.int32)
-            absent = kernel.sum_by_group(public, column, nulls, cells)
+            absent = kernel.sum_by_group(public, column, nulls, cells, passes.next())
             own = kernel.linear(public, [(count, 1), (absent, -1)], [0] * cells)
             groups = np.where(null, np.int32(-1), codes).astype(np.int32)
-        found.append(_centred_sum(measure, kernel, public, column, groups, values, own, cells))
+        weights = np.where(groups >= 0, values - measure.lo, 0).astype(np.uint64)
+        bits = max(1, (measure.hi - measure.lo).bit_length())
+        advance = passes.next()
+        dot = kernel.dot_by_group(public, column, groups, cells, weights, bits, advance)
+        # Σ(v - mid): exponents v - lo are not negative, own·(lo - mid) corrects them.
+        terms = [(dot, 1), (own, measure.lo - measure.mid)]
+        found.append(kernel.linear(public, terms, [0] * cells))
         if measure.nullable:
             found.append(own)
     return found
-
-
-def _centred_sum(
-    measure: MeasureSpec,
-    kernel: Kernel,
-    public: PublicKey,
-    column: Bytes,
-    groups: npt.NDArray[np.int32],
-    values: npt.NDArray[np.int64],
-    own: Bytes,
-    cells: int,
-) -> Bytes:
-    """Σ(v - mid) per cell: exponents v - lo are not negative, own·(lo - mid) corrects them."""
-    weights = np.where(groups >= 0, values - measure.lo, 0).astype(np.uint64)
-    bits = max(1, (measure.hi - measure.lo).bit_length())
-    dot = kernel.dot_by_group(public, column, groups, cells, weights, bits)
-    return kernel.linear(public, [(dot, 1), (own, measure.lo - measure.mid)], [0] * cells)
 
 
 def _protect_overlap(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ def test_opendp_agrees_that_the_share_of_rho_pays(
 ) -> None:
     scale = noise_scale(sensitivity, rho_nano, measures)
     measurement = _measurement(scale)
-    assert measurement.map(float(sensitivity)) <= float(scale.rho)
+    assert Fraction(measurement.map(float(sensitivity))) <= scale.rho
 
 
 @pytest.mark.parametrize("sensitivity", [1, 10**6, 10**14])

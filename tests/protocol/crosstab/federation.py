@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,9 +65,11 @@ class Tables:
     numbers: tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]], ...] = field(default=())
 
 
-def upload(spec: CrosstabSpec, codes_a: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    key = key_of(spec.key_bits)
-    return np.concatenate(list(encrypt_rows(spec, KERNEL, key, codes_a, spec.handles_b)))
+def upload(
+    spec: CrosstabSpec, codes_a: npt.NDArray[np.int32], kernel: Any = KERNEL, key: Any = None
+) -> npt.NDArray[np.uint8]:
+    key = key or key_of(spec.key_bits)
+    return np.concatenate(list(encrypt_rows(spec, kernel, key, codes_a, spec.handles_b)))
 
 
 def outputs_of(
@@ -74,14 +77,23 @@ def outputs_of(
     tables: Tables,
     uploaded: npt.NDArray[np.uint8] | None = None,
     noise: NoiseSource | None = None,
+    kernel: Any = KERNEL,
+    key: Any = None,
 ) -> npt.NDArray[np.uint8]:
-    rows = upload(spec, tables.codes_a) if uploaded is None else uploaded
+    key = key or key_of(spec.key_bits)
+    rows = upload(spec, tables.codes_a, kernel, key) if uploaded is None else uploaded
     laid = rows[layout(tables.pairing, spec.handles_a)]
     mine = ProviderRows(tables.codes_b, tables.numbers)
-    public = key_of(spec.key_bits).public
-    return aggregate(spec, KERNEL, public, laid, mine, noise or NoNoise(), os.urandom)
+    return aggregate(spec, kernel, key.public, laid, mine, noise or NoNoise(), os.urandom)
 
 
-def run(spec: CrosstabSpec, tables: Tables, noise: NoiseSource | None = None) -> NoisyTotals:
-    outputs = outputs_of(spec, tables, noise=noise)
-    return open_outputs(spec, KERNEL, key_of(spec.key_bits), outputs)
+def run(
+    spec: CrosstabSpec,
+    tables: Tables,
+    noise: NoiseSource | None = None,
+    kernel: Any = KERNEL,
+    key: Any = None,
+) -> NoisyTotals:
+    key = key or key_of(spec.key_bits)
+    outputs = outputs_of(spec, tables, None, noise, kernel, key)
+    return open_outputs(spec, kernel, key, outputs)

@@ -29,21 +29,24 @@ class PlainKey:
 
 
 class PlainKernel:
+    def prepare(self, key, rows):  # type: ignore[no-untyped-def]
+        pass
+
     def encrypt(self, key: PlainKey, plaintexts: Bytes) -> Bytes:
         return array([m + 1 for m in numbers(plaintexts)], key.public.width)
 
     def decrypt(self, key: PlainKey, cts: Bytes) -> Bytes:
         return array([c - 1 for c in numbers(cts)], key.public.bits // 8)
 
-    def check(self, public: TextbookPublic, cts: Bytes) -> None:
+    def check(self, public: TextbookPublic, cts: Bytes, progress: object = None) -> None:
         assert cts.shape[1] == public.width
 
-    def sum_by_group(self, public, cts, groups, n_groups):  # type: ignore[no-untyped-def]
+    def sum_by_group(self, public, cts, groups, n_groups, progress=None):  # type: ignore[no-untyped-def]
         return self.dot_by_group(
             public, cts, groups, n_groups, np.ones(len(groups), dtype=np.uint64), 1
         )
 
-    def dot_by_group(self, public, cts, groups, n_groups, weights, bits):  # type: ignore[no-untyped-def]
+    def dot_by_group(self, public, cts, groups, n_groups, weights, bits, progress=None):  # type: ignore[no-untyped-def]
         found = [0] * n_groups
         for c, group, weight in zip(numbers(cts), groups.tolist(), weights.tolist(), strict=True):
             if group >= 0:

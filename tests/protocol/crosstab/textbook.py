@@ -69,6 +69,9 @@ def array(values: list[int], width: int) -> Bytes:
 
 
 class TextbookKernel:
+    def prepare(self, key, rows):  # type: ignore[no-untyped-def]
+        pass
+
     def encrypt(self, key: InsecureTextbookKey, plaintexts: Bytes) -> Bytes:
         return self.insecure_encrypt_ints(key.public, numbers(plaintexts))
 
@@ -86,14 +89,19 @@ class TextbookKernel:
         plain = [(int(gmpy2.powmod(c, phi, n * n)) - 1) // n * inverse % n for c in numbers(cts)]
         return array(plain, key.public.bits // 8)
 
-    def check(self, public: TextbookPublic, cts: Bytes) -> None:
+    def check(self, public: TextbookPublic, cts: Bytes, progress: object = None) -> None:
         values = numbers(cts)
         good = all(0 < c < public.n**2 and math.gcd(c, public.n) == 1 for c in values)
         if not good or len(set(values)) != len(values):
             raise ProtocolViolation("bad_ciphertext", "a ciphertext is invalid or repeated")
 
     def sum_by_group(
-        self, public: TextbookPublic, cts: Bytes, groups: npt.NDArray[np.int32], n_groups: int
+        self,
+        public: TextbookPublic,
+        cts: Bytes,
+        groups: npt.NDArray[np.int32],
+        n_groups: int,
+        progress: object = None,
     ) -> Bytes:
         ones = np.ones(len(groups), dtype=np.uint64)
         return self.dot_by_group(public, cts, groups, n_groups, ones, 1)
@@ -106,6 +114,7 @@ class TextbookKernel:
         n_groups: int,
         weights: npt.NDArray[np.uint64],
         weight_bits: int,
+        progress: object = None,
     ) -> Bytes:
         assert weights.dtype == np.uint64
         square = public.n**2
