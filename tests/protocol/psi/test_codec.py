@@ -91,6 +91,17 @@ def test_a_peers_batch_has_the_size_it_signed() -> None:
             codec.points_body((head, body.reshape(-1)), handles, types)
 
 
+@pytest.mark.parametrize("handles, types, width", [(128, 1, 32), (64, 4, 16), (32, 4, 32)])
+def test_a_batch_of_the_right_bytes_under_another_header_is_refused(
+    handles: int, types: int, width: int
+) -> None:
+    batch = random_tokens(64, 2, 32)
+    with pytest.raises(ProtocolViolation, match="announced"):
+        codec.points_body(
+            (pb.Points(handles=handles, types=types, width=width), batch.reshape(-1)), 64, 2
+        )
+
+
 def test_headers_refuse_arrays_of_another_shape() -> None:
     with pytest.raises(ValueError, match="is not"):
         codec.tokens_head(random_tokens(4, 1, 32), 1)
