@@ -10,6 +10,7 @@ import csv
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import phonenumbers
@@ -37,6 +38,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@cache
 def phone(text: str) -> str | None:
     try:
         parsed = phonenumbers.parse(text, "CN")
@@ -47,6 +49,7 @@ def phone(text: str) -> str | None:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
+@cache
 def email(text: str) -> str | None:
     plain = unicodedata.normalize("NFKC", text).strip().lower()
     local, at, domain = plain.rpartition("@")
@@ -82,6 +85,8 @@ class Company:
             if person:
                 self.said[person, record["purpose"], record["category"]].add(record["status"])
 
+        self.categories = {key[2] for key in self.said}
+
     def permits(self, row: int, purpose: str, categories: tuple[str, ...]) -> bool:
         """Every category of `categories`; with none, any one."""
         person = self.known[self.consent_id][row]
@@ -94,7 +99,7 @@ class Company:
 
         if categories:
             return all(one(category) for category in categories)
-        return any(one(category) for category in {key[2] for key in self.said})
+        return any(one(category) for category in self.categories)
 
 
 def companies_of(folder: Path) -> dict[str, Company]:
