@@ -35,6 +35,7 @@ from catalog.yaml import (
     Text,
     Whole,
     Words,
+    as_words,
     build,
     dump_yaml,
     one_of,
@@ -90,6 +91,7 @@ PartyName = Annotated[Text, AfterValidator(party_name)]
 AttributeName = Annotated[Text, AfterValidator(_attribute_name)]
 IdentifierType = Annotated[Text, AfterValidator(_identifier_type)]
 Rho = Annotated[Number, AfterValidator(_nano)]
+Purpose = Annotated[Text, one_of(PURPOSES)]
 
 
 class Attribute(Strict):
@@ -155,9 +157,7 @@ class Policy(Strict):
     min_cohort: Annotated[Whole, Field(ge=1, le=1_000_000)] = 50
     noise: Annotated[Text, one_of(NOISE_POLICIES)] = "required"
     requesters: Words | None = None
-    purposes: Annotated[tuple[Annotated[Text, one_of(PURPOSES)], ...], BeforeValidator(
-        lambda value: (value,) if isinstance(value, str) else value
-    )] | None = None  # fmt: skip
+    purposes: Annotated[tuple[Purpose, ...], BeforeValidator(as_words)] | None = None
     rho_per_month: Rho = Decimal("0.5")
     rho_per_month_all: Rho | None = None
     reveal: Annotated[Text, one_of(REVEALS)] = "hidden"

@@ -15,17 +15,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from catalog.federation import Federation, PartyName, Rho
+from catalog.job_rules import check_against, check_alone, check_known
 from catalog.vocabulary import MEASURES, MODES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES, REVEALS
 from catalog.yaml import (
     Document,
     Strict,
     Text,
-    Where,
     Whole,
     Words,
+    as_words,
     build,
     nearest,
     one_of,
@@ -192,7 +193,11 @@ def _measure(item: Any) -> Measure:
     return Measure(str(kind), _attribute(attribute))
 
 
-Attributes = Annotated[Words, AfterValidator(_distinct)]
+Attributes = Annotated[
+    tuple[Annotated[Text, AfterValidator(_attribute)], ...],
+    BeforeValidator(as_words),
+    AfterValidator(_distinct),
+]
 
 
 class _Match(Strict):
@@ -218,12 +223,6 @@ class _JobFile(Strict):
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
     privacy: _Privacy = Field(default_factory=_Privacy)
     seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] | None = None
-
-    @model_validator(mode="after")
-    def _names(self) -> _JobFile:
-        for attribute in (*self.rows, *self.columns):
-            _attribute(attribute)
-        return self
 
 
 def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
@@ -284,16 +283,16 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
         rho_nano=int(file.privacy.rho * _NANO) if noise else 0,
         seed=file.seed,
     )
-    for check in _CHECKS:
-        if (found := check(spec)) is not None:
-            raise document.error(*found)
+    if federation is not None:
+        check_known(spec, federation, document)
+    check_alone(spec, document)
     # One form for one question: a psi job counts anyway, and a cross-tab always counts.
     if spec.protocol == "psi":
         spec = replace(spec, measures=())
     elif not spec.measures:
         spec = replace(spec, measures=(Measure("count"),))
     if federation is not None:
-        _check_against(spec, federation, document)
+        check_against(spec, federation, document)
     return spec
 
 
@@ -303,110 +302,6 @@ def _shared_types(file: _JobFile, federation: Federation) -> tuple[str, ...]:
                if p in federation.parties]  # fmt: skip
     shared = tuple(kind for kind in DEFAULT_ON if all(kind in party.ids for party in parties))
     return shared or DEFAULT_ON
-
-
-# -- checks, numbered ----------------------------------------------------------------------
-
-_Found = tuple[Where, str, str] | None
-
-
-def _check_parties(spec: JobSpec) -> _Found:
-    """1. At least one provider, the requester not among them."""
-    if not spec.providers:
-        return ("with",), "names no party", "name at least one provider"
-    if spec.requester in spec.providers:
-        return ("with",), f"{spec.requester} is the requester", "name other parties only"
-    if not spec.match.on:
-        return ("match", "on"), "names no identifier type", "write on: [phone, email]"
-    return None
-
-
-def _check_psi(spec: JobSpec) -> _Found:
-    """2. psi has no table; several providers learn members or nothing."""
-    if spec.protocol != "psi":
-        return None
-    for key, given in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.measures)):
-        if given and not (key == "measures" and given == (Measure("count"),)):
-            return (key,), f"a psi job has no {key}", "delete it, or write protocol: crosstab"
-    if len(spec.providers) > 1 and spec.match.reveal != "members":
-        return (
-            ("with",),
-            f"{len(spec.providers)} providers with reveal: hidden",
-            "name one provider, or write match: {reveal: members}",
-        )
-    return None
-
-
-def _check_crosstab(spec: JobSpec) -> _Found:
-    """3. crosstab: one provider, hidden, rows of the requester, columns of the provider."""
-    if spec.protocol != "crosstab":
-        return None
-    if len(spec.providers) != 1:
-        return (
-            ("with",),
-            f"a crosstab has one provider, not {len(spec.providers)}",
-            ("write one job per provider, separated by ---"),
-        )
-    if spec.match.reveal != "hidden":
-        return ("match", "reveal"), "a crosstab never reveals members", "delete reveal"
-    provider = spec.providers[0]
-    for key, given, owner, whose in (
-        ("rows", spec.rows, spec.requester, "requester"),
-        ("columns", spec.columns, provider, "provider"),
-    ):
-        if not given:
-            return (key,), f"a crosstab needs {key}", f"write {key}: {owner}/attribute"
-        for attribute in given:
-            if not attribute.startswith(owner + "/"):
-                return (
-                    (key,),
-                    f"{attribute} is not the {whose}'s",
-                    (f"{key} are of {owner}: write {owner}/attribute"),
-                )
-    for measure in spec.measures:
-        if measure.attribute and not measure.attribute.startswith(provider + "/"):
-            return (
-                ("measures",),
-                f"{measure.attribute} is not the provider's",
-                (f"measures are of {provider}: write {provider}/attribute"),
-            )
-    return None
-
-
-_CHECKS = (_check_parties, _check_psi, _check_crosstab)
-
-
-def _check_against(spec: JobSpec, federation: Federation, document: Document) -> None:
-    """4. Parties, attributes, kinds and identifier types are those of the federation."""
-    for at, name in [(("requester",), spec.requester), *((("with",), p) for p in spec.providers)]:
-        if name not in federation.parties:
-            fix = nearest(name, federation.parties)
-            raise document.error(at, f'"{name}" is no party of {federation.name}', fix)
-    for key, names in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.summed)):
-        for name in names:
-            _check_attribute(name, key, federation, document)
-    for kind in spec.match.on:
-        for name in spec.parties:
-            if kind not in federation.parties[name].ids:
-                known = ", ".join(federation.parties[name].ids) or "none"
-                raise document.error(
-                    ("match", "on"),
-                    f'{name} has no identifier type "{kind}"',
-                    f"it has {known}; match on what all parties have",
-                )
-
-
-def _check_attribute(name: str, key: str, federation: Federation, document: Document) -> None:
-    party, _, short = name.partition("/")
-    declared = federation.parties[party].attributes
-    if short not in declared:
-        raise document.error(
-            (key,), f'{party} has no attribute "{short}"', nearest(short, declared)
-        )
-    kind = declared[short].kind
-    if (kind == "number") != (key == "measures"):
-        fits = "a number" if key == "measures" else "a label or a flag"
-        raise document.error((key,), f"{name} is a {kind}", f"{key} need {fits}")
 
 
 # -- the canonical form --------------------------------------------------------------------

@@ -38,6 +38,9 @@ _MAX_NODES = 200_000
 _MAX_DEPTH = 32
 
 _CORE = "tag:yaml.org,2002:"
+_TAGS = frozenset(
+    {"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
+)
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 
@@ -159,7 +162,7 @@ class _Builder:
         if self._nodes > _MAX_NODES or len(path) > _MAX_DEPTH:
             raise self._fail(node, "is nested too deeply or too large")
         tag = str(node.tag)
-        if not tag.startswith(_CORE):
+        if tag.removeprefix(_CORE) not in _TAGS:
             raise self._fail(node, f"the tag {tag} is not known here", "write plain YAML")
         self._lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, MappingNode):
@@ -311,7 +314,8 @@ def _decimal(value: Any) -> Any:
     return Decimal(value)
 
 
-def _words(value: Any) -> Any:
+def as_words(value: Any) -> Any:
+    """One word stands for a list of one."""
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list | tuple):
@@ -322,7 +326,7 @@ def _words(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_text)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[Decimal, BeforeValidator(_decimal)]
-Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[Text, ...], BeforeValidator(as_words)]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _MEANINGS: dict[str, Callable[[ErrorDetails], str]] = {
