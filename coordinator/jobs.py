@@ -25,7 +25,7 @@ from coordinator.rows import OPEN, JobRow, StepRow, request_digest
 from coordinator.steps import StepBoard
 from coordinator.store import Store
 from coordinator.timing import Timing
-from protocol.errors import AssentError, BadInput, ErrorInfo, Failed
+from protocol.errors import AssentError, BadInput, ErrorInfo, Failed, Refused
 from protocol.transport.port import (
     ASKING,
     COORDINATOR,
@@ -342,15 +342,16 @@ class Coordinator:
         if step.waiting_since is not None:
             if now - step.waiting_since <= timing.approval:
                 return None
-            return Failed(
+            return Refused(
                 "approval_expired",
                 f"nobody approved within {timing.approval / 86400:g} days",
                 party=step.party,
                 stage=name,
                 next_step="ask the company's data owner, then run the job again",
             )
+        # A node that fell silent in the middle is `absent`'s matter, and starts anew when back.
         limit = timing.step_limit(step.plan_seconds)
-        if step.started is not None and now - step.started > limit:
+        if step.started is not None and now - step.started > limit and silent < timing.lease:
             return Failed(
                 "step_timeout",
                 f"the step took longer than its limit of {limit:.0f} s",

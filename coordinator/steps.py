@@ -129,8 +129,7 @@ class StepBoard:
                 continue
             if self._store.bind_instance(key.job, party, instance.id) != instance.id:
                 continue
-            if row.started is None:
-                self._store.change_step(key, started=now)
+            self._store.change_step(key, started=now)
             self._lease(key, instance)
             self._changed(key.job)
             return row, 0.0
@@ -233,6 +232,7 @@ class StepBoard:
             except Failed as error:
                 self._end_if_ours(key, error)
                 raise
+            self._note_waiting(row, Progress())
             if not self._store.finish_step(key, sha256, size, signature):
                 raise _closed(key)
         self.settle(key)
@@ -242,6 +242,7 @@ class StepBoard:
         row = self._owned(party, key)
         if row.state != OPEN:
             return
+        self._note_waiting(row, Progress())
         error = replace(
             error,
             cause=error.cause[:MAX_WORDS],
@@ -257,6 +258,9 @@ class StepBoard:
             return
         if self._store.break_step(key, error, status):
             self.settle(key)
+        if error.code == "equivocation":
+            # Whether or not the function still waits for this step: nothing here is to be trusted.
+            self._on_end(key.job, error, status)
 
     def settle(self, key: StepKey) -> None:
         """Gives a step's end to whoever waits for it."""

@@ -28,6 +28,7 @@ from protocol.encoding import length_prefixed, sha256
 from protocol.errors import AssentError, ErrorInfo, Failed, ProtocolViolation
 from protocol.transport.digest import step_digest
 from protocol.transport.port import (
+    FAILED,
     WAITING,
     WORKING,
     ArtifactRef,
@@ -206,6 +207,8 @@ class Runner:
         try:
             await self._do(active)
         except AssentError as error:
+            if error.info.code == "equivocation":
+                self._distrust(active.lease, error.info)
             if error.info.code in _OVER or active.cancelled.is_set():
                 log.info("%s is over: %s", key, error.info.code)
             else:
@@ -218,6 +221,16 @@ class Runner:
             beats.cancel()
             self._active.pop(key, None)
             shutil.rmtree(self._folder(key), ignore_errors=True)
+
+    def _distrust(self, lease: StepLease, error: ErrorInfo) -> None:
+        """Rule 4: the job is over at this node, whatever the coordinator says of it."""
+        job = lease.key.job
+        if job not in self._ending:
+            status = JobStatus(
+                job, lease.protocol, lease.protocol_version, lease.requester, lease.parties,
+                FAILED, 0, lease.key.attempt, stage=lease.key.step, error=error,
+            )  # fmt: skip
+            self._ending[job] = asyncio.create_task(self._end_job(status))
 
     async def _report(self, key: StepKey, error: ErrorInfo, status: str) -> None:
         placed = replace(error, party=error.party or self._party, stage=error.stage or key.step)
