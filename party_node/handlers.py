@@ -60,7 +60,10 @@ def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
         if task.step.startswith("admit/"):
             _approval(session)
         try:
-            return _written(handler(session, incoming), task)
+            output = _written(handler(session, incoming), task)
+            # Per step, so that a step that is done again after a crash is not counted twice.
+            ctx.records.put(task.job, f"sent.{task.key}", output.path.stat().st_size)
+            return output
         except AssentError as error:
             if not error.info.party:
                 raise _placed(error, ctx.name, task.step) from error

@@ -123,12 +123,14 @@ class Records:
             db.execute(_FACTS.insert().values(job=job, key=key, value=text))
 
     def record(self, job: str) -> dict[str, Any]:
-        """All facts of the job; facts named own.* are gathered under "own"."""
+        """All facts of the job; facts named own.* are gathered under "own",
+        with the bytes of all artifacts that this party sent."""
         with self._engine.connect() as db:
             rows = db.execute(sa.select(_FACTS.c.key, _FACTS.c.value).where(_FACTS.c.job == job))
             facts = {row.key: json.loads(row.value) for row in rows}
         own = {key[4:]: facts.pop(key) for key in sorted(facts) if key.startswith("own.")}
-        return facts | {"own": own}
+        sent = [facts.pop(key) for key in sorted(facts) if key.startswith("sent.")]
+        return facts | {"own": own | {"bytes": sum(sent)}}
 
     # -- stored answers (section 5, rule 3) ------------------------------------------------
 

@@ -116,6 +116,9 @@ def admit(session: Session, task: Incoming) -> Outgoing:
         # Drawn here: own points and a peer's batch may be asked for at the same time.
         session.vault.put("scalar", random_scalar(ctx.random))
     ctx.records.put(session.job_id, "own.consent", admission.funnel(session, rows))
+    if not session.is_requester:
+        left = ctx.ledger.remaining(admission.account(session), ctx.now())
+        ctx.records.put(session.job_id, "own.remaining_rho", left / 1e9)
     ctx.records.put(session.job_id, "own.ambiguous", ctx.dataset.counts.ambiguous)
     unparsable = {
         kind: ctx.dataset.counts.unparsable.get(kind, 0) for kind in session.spec.match.on

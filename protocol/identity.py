@@ -100,13 +100,16 @@ def create_keys(
     if len(storage) != 32:
         raise ValueError("storage key is 32 bytes")
     tls = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"assent {role}")])
+    # Each certificate its own subject: issuers are looked up in the trust bundle by name, and of
+    # two with one name only the first would ever be tried.
+    serial = x509.random_serial_number()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"assent {role} {serial:x}")])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(tls.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial)
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(TLS_NAME)]), critical=False)

@@ -151,6 +151,10 @@ class Instance:
     boot: str
 
 
+ASKING = Instance("", "")
+"""Says hello without taking the party's place: `assent doctor` beside a running node."""
+
+
 @dataclass(frozen=True)
 class HelloAnswer:
     """version: software version; time: the coordinator's clock, seconds since 1970."""
