@@ -22,6 +22,9 @@ _OWN_KEYS = frozenset({"count", "tgi", "withheld"})
 _SHADES = ((50.0, "b3"), (70.0, "b2"), (90.0, "b1"), (110.0, "n0"), (130.0, "a1"), (170.0, "a2"))
 _LAST_SHADE = "a3"
 
+# Behind a TGI of a column that is released in part.
+PARTIAL = "*"
+
 WITHHELD = {
     "below_min_cohort": "group too small",
     "complement": "protects another cell",
@@ -100,7 +103,12 @@ def tables(cells: Sequence[Mapping[str, Any]], requester: str) -> tuple[Table, .
             tuple(_blocks(list(row_names), list(column_names), places, show)),
         )
 
-    made = [table("People, and TGI", _heat)]
+    partial = partial_columns(cells, columns_of)
+
+    def heat(cell: Mapping[str, Any]) -> Cell:
+        return _heat(cell, partial=_name(cell, columns_of) in partial)
+
+    made = [table("People, and TGI", heat)]
     for attribute in attributes:
 
         def show(cell: Mapping[str, Any], attribute: str = attribute) -> Cell:
@@ -143,10 +151,19 @@ def _shown(cell: Mapping[str, Any], show: Show) -> Cell:
     return show(cell)
 
 
-def _heat(cell: Mapping[str, Any]) -> Cell:
+def partial_columns(cells: Sequence[Mapping[str, Any]], columns_of: Sequence[str]) -> set[str]:
+    """Columns with a withheld cell.  Their TGI knows the released cells only (ADR 0004): with
+    one released cell it says nothing but how small the withheld rows are made to look."""
+    return {_name(cell, columns_of) for cell in cells if cell.get("withheld")}
+
+
+def _heat(cell: Mapping[str, Any], *, partial: bool) -> Cell:
     tgi = cell.get("tgi")
-    lines = () if tgi is None else (f"TGI {tgi:,.0f}",)
-    return Cell(number(cell.get("count")), lines, shade(tgi))
+    if tgi is None:
+        return Cell(number(cell.get("count")))
+    if partial:  # no colour: it would invite a comparison that the number cannot carry
+        return Cell(number(cell.get("count")), (f"TGI {tgi:,.0f} {PARTIAL}",))
+    return Cell(number(cell.get("count")), (f"TGI {tgi:,.0f}",), shade(tgi))
 
 
 def _measure(cell: Mapping[str, Any], attribute: str) -> Cell:
@@ -170,9 +187,15 @@ def withheld_counts(cells: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def standing_out(
     cells: Sequence[Mapping[str, Any]], requester: str, most: int = 3
 ) -> tuple[dict[str, Any], ...]:
-    """The released cells whose TGI is furthest above and below 100, at most `most` of each."""
+    """The cells whose TGI is furthest above and below 100, at most `most` of each; cells of
+    columns that are released in part do not compare and are left out."""
     rows_of, columns_of = axes(cells, requester)
-    known = [cell for cell in cells if cell.get("tgi") is not None and not cell.get("withheld")]
+    partial = partial_columns(cells, columns_of)
+    known = [
+        cell
+        for cell in cells
+        if cell.get("tgi") is not None and _name(cell, columns_of) not in partial
+    ]
     ordered = sorted(known, key=lambda cell: -float(cell["tgi"]))
     high = [cell for cell in ordered if cell["tgi"] >= 110][:most]
     low = [cell for cell in reversed(ordered) if cell["tgi"] < 90][:most]

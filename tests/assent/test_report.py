@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from assent.report import render, write_report
-from assent.report_tables import COLUMNS_PER_BLOCK, number, shade, size
+from assent.report_tables import COLUMNS_PER_BLOCK, number, shade, size, standing_out
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 VOID = {"meta", "rect", "br", "img", "link", "input", "hr"}
@@ -142,6 +142,21 @@ def test_withheld_cells_are_marked_with_the_reason_and_never_zero() -> None:
     )
     assert "2 of 4" in text_of(page)
     assert "Withheld is not zero" in page
+
+
+def test_tgi_of_columns_released_in_part_is_marked_and_not_pointed_out() -> None:
+    cells = [
+        cell("high", "travel", 812),
+        cell("low", "travel", 300) | {"tgi": 60.0},
+        cell("high", "games", None, "below_min_cohort"),
+        cell("low", "games", 60) | {"tgi": 217.0},
+    ]
+    page = render([result(cells)], title="winback")
+    assert "<td><b>60</b><span>TGI 217 *</span></td>" in page  # no colour either
+    assert '<td class="b2"><b>300</b><span>TGI 60</span></td>' in page
+    assert "* marks columns" in page
+    found = [(c["row"], c["column"]) for c in standing_out(cells, "retailer")]
+    assert found == [("high", "travel"), ("low", "travel")]
 
 
 def test_withheld_overlap_shows_no_number() -> None:
