@@ -64,7 +64,8 @@ def open_array(public: PublicKey, artifact: Bytes) -> tuple[Bytes, PackedBound |
     """
     # The header is small; its length field says how much of the map has to be read.
     length = int.from_bytes(artifact[4:8].tobytes(), "little") if len(artifact) >= 8 else 0
-    header, start = parse_head(artifact[: 8 + min(length, MAX_HEADER)].tobytes(), pb.CiphertextArray)
+    head = artifact[: 8 + min(length, MAX_HEADER)].tobytes()
+    header, start = parse_head(head, pb.CiphertextArray)
     if header.bits != public.bits or not 1 <= header.per_row <= MAX_PER_ROW:
         raise ProtocolViolation("bad_artifact", "an array of ciphertexts is for another key")
     row = header.per_row * public.width

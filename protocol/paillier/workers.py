@@ -164,10 +164,9 @@ def serve(pipe: Connection, random: RandomBytes) -> None:
     ring = KeyRing(random)
     while True:
         try:
-            request = _split(pipe.recv_bytes())
-        except EOFError:
-            return
-        pipe.send_bytes(_answer(ring, request))
+            pipe.send_bytes(_answer(ring, _split(pipe.recv_bytes())))
+        except (EOFError, OSError):
+            return  # the parent closed its end, or is gone
 
 
 def _end_with_parent() -> None:
