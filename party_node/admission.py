@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from catalog.job import JobSpec
@@ -114,13 +115,31 @@ def pays(session: Session) -> int:
     return spec.rho_nano
 
 
-def check_exact_release(session: Session, rows: Eligible) -> None:
+def people(session: Session, rows: BitMap) -> npt.NDArray[np.uint64]:
+    """Keys of these rows' people that survive a table sorted anew; rows without any
+    identifier can match nobody and have none."""
+    ctx = session.ctx
+    index = np.array(rows.to_array(), dtype=np.int64)
+    found = ctx.dataset.eligible_rows(index, list(ctx.party.ids), []).identifiers
+    columns = [found[kind] for kind in ctx.party.ids]
+    joined = pc.binary_join_element_wise(*(pc.fill_null(column, "") for column in columns), "\x1f")
+    tokens = ctx.prf(ctx.keys.storage.reveal()).tokens("exact-releases", joined)
+    keys = np.ascontiguousarray(tokens[:, :8]).view("<u8").reshape(-1)
+    some = np.logical_or.reduce(
+        [column.is_valid().to_numpy(zero_copy_only=False) for column in columns]
+    )
+    return np.unique(keys[some])
+
+
+def check_exact_release(session: Session, rows: BitMap) -> None:
     """Section 5 rule 4: two exact answers must not differ by a few rows."""
     spec = session.spec
     if session.is_requester or spec.noise or spec.match.reveal == "members":
         return
     previous = session.ctx.records.exact_releases(spec.requester)
-    check_exact(previous, frozenset(own_attributes(session)), rows.rows, session.min_cohort)
+    if previous:
+        own = frozenset(own_attributes(session))
+        check_exact(previous, own, people(session, rows), session.min_cohort)
 
 
 def admit(session: Session) -> Eligible:
@@ -132,7 +151,7 @@ def admit(session: Session) -> Eligible:
     # 3. and 4. Consent: a fresh replica, then the rows whose people permit it.
     rows = eligible(session)
     # 5. Noise off: not a few rows away from an earlier exact answer.
-    check_exact_release(session, rows)
+    check_exact_release(session, rows.rows)
     # 6. Budget: reserved now, spent before anything leaves.
     cost = pays(session)
     if cost:

@@ -10,9 +10,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
-from pyroaring import BitMap
 
+People = npt.NDArray[np.uint64]
 _META = sa.MetaData()
 _JOBS = sa.Table(
     "known_jobs",
@@ -47,7 +49,7 @@ _EXACT = sa.Table(
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("recipient", sa.Text, nullable=False),
     sa.Column("attributes", sa.Text, nullable=False),
-    sa.Column("rows", sa.LargeBinary, nullable=False),
+    sa.Column("people", sa.LargeBinary, nullable=False),
 )
 
 
@@ -157,21 +159,29 @@ class Records:
 
     # -- exact releases (section 5, rule 4) -------------------------------------------------
 
-    def exact_releases(self, recipient: str) -> list[tuple[frozenset[str], BitMap]]:
+    def exact_releases(self, recipient: str) -> list[tuple[frozenset[str], People]]:
+        """(own attributes read, uint64 keys of the people) of every exact answer to them."""
         with self._engine.connect() as db:
             rows = db.execute(sa.select(_EXACT).where(_EXACT.c.recipient == recipient))
             return [
-                (frozenset(json.loads(row.attributes)), BitMap.deserialize(row.rows))
+                (frozenset(json.loads(row.attributes)), np.frombuffer(row.people, dtype="<u8"))
                 for row in rows
             ]
 
-    def add_exact(self, job: str, recipient: str, attributes: frozenset[str], rows: BitMap) -> None:
-        with self._engine.begin() as db:
-            db.execute(
-                _EXACT.insert().values(
-                    job=job,
-                    recipient=recipient,
-                    attributes=json.dumps(sorted(attributes)),
-                    rows=rows.serialize(),
-                )
+    def add_exact(
+        self,
+        db: sa.Connection,
+        job: str,
+        recipient: str,
+        attributes: frozenset[str],
+        people: People,
+    ) -> None:
+        """Inside the transaction that stores the answer: none without the other."""
+        db.execute(
+            _EXACT.insert().values(
+                job=job,
+                recipient=recipient,
+                attributes=json.dumps(sorted(attributes)),
+                people=np.sort(people).astype("<u8").tobytes(),
             )
+        )

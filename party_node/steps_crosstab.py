@@ -6,7 +6,7 @@ protocols.md sections 2 and 5.  Learns: the requester the table under the provid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -83,17 +83,25 @@ def aggregate(session: Session, task: Incoming) -> Outgoing:
     layout = codec.layout_body(task.framed("layout", codec.LAYOUT), spec)
     rows = ProviderRows(codes, tuple(_numbers(session, of_handle)))
     noise = ctx.noise if spec.noise else NoNoise()
-    outputs = aggregate_cells(spec, ctx.kernel, public, layout, rows, noise, ctx.random)
-    cost = admission.pays(session)
+    outputs = aggregate_cells(
+        spec, ctx.kernel, public, layout, rows, noise, ctx.random, task.progress
+    )
+    return Outgoing(codec.outputs_head(spec), [outputs], _payment(session, still))
+
+
+def _payment(session: Session, rows: BitMap) -> Callable[[sa.Connection], None]:
+    """What is written with the output, or neither is: the budget spent, or the exact release."""
+    ctx, requester = session.ctx, session.spec.requester
+    own = frozenset(admission.own_attributes(session))
+    exact = None if session.spec.noise else admission.people(session, rows)
 
     def commit(db: sa.Connection) -> None:
-        if cost:
+        if exact is not None:
+            ctx.records.add_exact(db, session.job_id, requester, own, exact)
+        elif admission.pays(session):
             ctx.ledger.spend(db, admission.account(session), session.job_id, session.attempt)
 
-    if not spec.noise:
-        own = frozenset(admission.own_attributes(session))
-        ctx.records.add_exact(session.job_id, session.spec.requester, own, still)
-    return Outgoing(codec.outputs_head(spec), [outputs], commit if cost else None)
+    return commit
 
 
 def _leave_out_withdrawn(session: Session, codes: npt.NDArray[np.int32],
@@ -108,6 +116,7 @@ def _leave_out_withdrawn(session: Session, codes: npt.NDArray[np.int32],
         real = of_handle >= 0
         codes[real] = np.where(lost[of_handle[real]], np.int32(-1), codes[real])
         session.ctx.records.put(session.job_id, "own.withdrawn_during_job", len(gone))
+        admission.check_exact_release(session, still)  # the set that answers is another one now
     return still
 
 

@@ -171,7 +171,7 @@ def _plan_part(session: Session) -> pb.PlanPart:
         admission.check_policy(session)
         rows = admission.eligible(session)
         part.handles = admission.handles(session, rows)
-        admission.check_exact_release(session, rows)
+        admission.check_exact_release(session, rows.rows)
         ledger, who = session.ctx.ledger, admission.account(session)
         part.remaining_rho = ledger.remaining(who, session.ctx.now())
         cost = admission.pays(session)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyroaring import BitMap
 
 from protocol.crosstab.spec import SUM, CrosstabSpec, MeasureSpec
 from protocol.crosstab.totals import Cells, NoisyTotals
@@ -25,6 +24,7 @@ from protocol.release.noise import epsilon
 
 BELOW, COMPLEMENT = "below_min_cohort", "complement"
 Mask = npt.NDArray[np.bool_]
+People = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -149,21 +149,36 @@ def _sum_and_mean(measure: MeasureSpec, centred: int, people: int) -> tuple[floa
 
 
 def tgi(count: Cells, leaves: Mask) -> list[list[float | None]]:
-    """100 · (cell ÷ row) ÷ (column ÷ all), every total over the cells that leave (ADR 0004).
+    """100 · (cell ÷ row) ÷ (column ÷ all) inside the complete part of the table (ADR 0004).
 
-    None where the cell is withheld or a share is not positive.
+    None outside that part, and where a share is not positive.
     """
-    kept = np.where(leaves, count, 0)
+    inside = complete_part(leaves)
+    kept = np.where(inside, count, 0)
     rows, columns, everyone = kept.sum(axis=1), kept.sum(axis=0), int(kept.sum())
     found: list[list[float | None]] = []
     for r in range(count.shape[0]):
         line: list[float | None] = []
         for c in range(count.shape[1]):
             share = int(rows[r]) * int(columns[c])
-            usable = leaves[r, c] and rows[r] > 0 and columns[c] > 0 and everyone > 0
+            usable = inside[r, c] and rows[r] > 0 and columns[c] > 0 and everyone > 0
             line.append(100 * int(kept[r, c]) * everyone / share if usable else None)
         found.append(line)
     return found
+
+
+def complete_part(leaves: Mask) -> Mask:
+    """The released cells among which shares mean something: no withheld cell between them.
+
+    1. A row or column that is withheld altogether does not count.  2. Of the rest, the columns
+    without a withheld cell; 3. if there are none, the rows without one.  A function of what
+    leaves, so it says nothing more.
+    """
+    inside = leaves.any(axis=1, keepdims=True) & leaves.any(axis=0, keepdims=True)
+    gaps = inside & ~leaves
+    columns: Mask = np.asarray(inside & ~gaps.any(axis=0, keepdims=True))
+    rows: Mask = np.asarray(inside & ~gaps.any(axis=1, keepdims=True))
+    return columns if columns.any() else rows
 
 
 def _sigmas(spec: CrosstabSpec) -> dict[str, float]:
@@ -188,22 +203,23 @@ def _warnings(spec: CrosstabSpec) -> tuple[str, ...]:
 
 
 def check_exact(
-    previous: Iterable[tuple[frozenset[str], BitMap]],
+    previous: Iterable[tuple[frozenset[str], People]],
     attributes: frozenset[str],
-    rows: BitMap,
+    people: People,
     min_cohort: int,
 ) -> None:
     """Rule (4) before a run without noise: not a few rows away from an earlier exact answer.
 
-    previous: (own attributes read, own eligible rows) of every exact release to this
-    recipient; attributes and rows: of the run that asks.  Raises Refused('exact_difference')
-    if the rows differ by 1…k-1.
+    previous: (own attributes read, own eligible people) of every exact release to this
+    recipient; attributes and people: of the run that asks.  People are uint64[n] keys that
+    stay the same when the table is sorted anew, each once.  Raises
+    Refused('exact_difference') if the two sets differ by 1…k-1.
 
     Every job releases the overlap, so two jobs always share a question: runs without a common
     attribute are compared too (their overlaps differ by exactly the people in between).
     """
-    for earlier, their_rows in previous:
-        apart = len(their_rows ^ rows)
+    for earlier, theirs in previous:
+        apart = len(np.setxor1d(theirs, people, assume_unique=True))
         if 1 <= apart < min_cohort:
             shared = ", ".join(sorted(earlier & attributes)) or "the overlap"
             raise Refused(
