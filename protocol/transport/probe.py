@@ -21,11 +21,18 @@ from protocol.errors import Failed
 from protocol.identity import TLS_NAME, Card, Keys
 
 _SECONDS = 5.0
+_AGAIN = 1.0
 
 
 async def explain(server: Card, keys: Keys) -> Failed | None:
     """What is wrong on the way to `server`; None when the handshake works."""
-    return await asyncio.to_thread(probe, server, keys)
+    found = await asyncio.to_thread(probe, server, keys)
+    if found is not None and found.info.code == "certificate_refused":
+        # A server that is just stopping hangs up in the same way; only one that does so again
+        # means it.
+        await asyncio.sleep(_AGAIN)
+        found = await asyncio.to_thread(probe, server, keys)
+    return found
 
 
 def probe(server: Card, keys: Keys, now: datetime.datetime | None = None) -> Failed | None:

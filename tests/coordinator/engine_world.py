@@ -88,7 +88,7 @@ class Node:
     def start(self, port: Any = None) -> asyncio.Task[None]:
         runner = Runner(
             party=self.party, port=port or self.port(), store=self.store, folder=self.folder,
-            handlers=self.handlers, sign=sign, verify=verify, on_ended=self.ended.append,
+            handlers=self.handlers, sign=sign, verify=self.world.verify, on_ended=self.ended.append,
             outgoing_error=self._outgoing, pace=PACE,
         )  # fmt: skip
         self.task = asyncio.create_task(runner.run())
@@ -147,6 +147,7 @@ class World:
         self.timing, self.rows, self._write, self._clock = timing, rows, write, clock
         self.registry: dict[tuple[str, int], ProtocolFunction] = {("echo", 1): function}
         self.core: Coordinator | None = None
+        self.verify: Callable[[ArtifactRef], None] = verify
         self.nodes = {name: Node(self, name, folder / name) for name in parties}
 
     async def __aenter__(self) -> World:
