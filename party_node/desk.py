@@ -60,9 +60,7 @@ class Desk:
         unknown = sorted(set(spec.own_attributes(ctx.name)) - set(ctx.party.attributes))
         if unknown:
             known = ", ".join(sorted(ctx.party.attributes))
-            raise BadInput(
-                f"{ctx.name} has no attribute {unknown[0]}", next_step=f"it has {known}"
-            )
+            raise BadInput(f"{ctx.name} has no attribute {unknown[0]}", next_step=f"it has {known}")
         params = {
             "purpose": spec.purpose,
             "mode": spec.match.mode,
