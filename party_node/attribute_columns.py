@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -166,19 +166,19 @@ def _exact(text: str, lo: int, hi: int, decimals: int) -> int | None:
     exponent = int(digits.exponent) + decimals
     whole = int("".join(map(str, digits.digits)))
     if exponent >= 0:
-        scaled = Decimal(whole * 10**exponent)
+        scaled = whole * 10**exponent
     elif -exponent > len(digits.digits) + 1:
-        scaled = Decimal(0)  # below a tenth of the last place
+        scaled = 0  # below a tenth of the last place, and 10**-exponent may be huge
     else:
         scaled = _half_even(whole, 10**-exponent)
-    return int(-scaled if digits.sign else scaled)
+    return -scaled if digits.sign else scaled
 
 
-def _half_even(value: int, unit: int) -> Decimal:
+def _half_even(value: int, unit: int) -> int:
     # By integers: a Decimal context would round to 28 digits first.
     kept, dropped = divmod(value, unit)
     up = 2 * dropped > unit or (2 * dropped == unit and kept % 2 == 1)
-    return Decimal(kept + up).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+    return kept + up
 
 
 # -- shared --------------------------------------------------------------------------------

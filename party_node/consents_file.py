@@ -7,6 +7,7 @@ FEDERATION.yaml: columns are one identifier type, purpose, recipient, category, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,8 @@ def _check_words(table: TextTable, column: str, known: Collection[str] | None) -
     if word is None:
         cause, fix = f'column "{column}" is empty', "fill it in"
     else:
-        cause = f'column "{column}": "{word[:40]}" is not known'
+        # Where columns are mixed up, the word may be somebody's e-mail or number.
+        shown = f'"{word}"' if re.fullmatch(r"[^\W\d][\w-]{0,40}", word) else "the word"
+        cause = f'column "{column}": {shown} is not known'
         fix = nearest(word, known or ())
     raise BadInput(f"{table.where(row)}: {cause}", next_step=fix)

@@ -58,8 +58,12 @@ def scan(path: Path) -> Scan:
     """Reads `path` once.  Raises BadInput for what is not UTF-8, RFC 4180, or has no row."""
     with path.open("rb") as file:
         header = _header(path, file)
-        file.seek(0)
         shape = _Shape(path, len(header))
+        file.seek(0)
+        if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
+            shape.digest.update(codecs.BOM_UTF8)
+        else:
+            file.seek(0)
         for chunk in _text_chunks(path, file, shape):
             shape.feed(np.frombuffer(chunk, dtype=np.uint8))
         shape.finish()
@@ -97,7 +101,7 @@ def _text_chunks(path: Path, file: BinaryIO, shape: _Shape) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK):
         shape.digest.update(chunk)
         _check_text(path, decoder, chunk, shape.lines, final=False)
-        yield chunk.removeprefix(codecs.BOM_UTF8) if shape.start else chunk
+        yield chunk
     _check_text(path, decoder, b"", shape.lines, final=True)
 
 
@@ -149,7 +153,6 @@ class _Shape:
         self._path = path
         self._width = width
         self.digest = hashlib.sha256()
-        self.start = True  # nothing fed yet
         self.lines = 0  # line feeds so far, quoted ones too
         self.rows = -1  # the header is the first record
         self.plain_lines = True
@@ -162,9 +165,6 @@ class _Shape:
         self._length = 0  # of the unfinished record, in bytes
 
     def feed(self, data: Bytes) -> None:
-        self.start = False
-        if not len(data):
-            return
         feeds = data == _LF
         previous = np.concatenate((np.array([self._previous], np.uint8), data[:-1]))
         inside = self._quotes(data, previous, feeds)

@@ -142,7 +142,8 @@ def _read_csv(path: Path, wanted: Mapping[str, str]) -> TextTable:
 def _parse(path: Path, found: Scan, positions: list[int]) -> list[pa.StringArray]:
     # Strict mode refuses (or, with a line feed in a quoted header, loses) rows of files that
     # mix line ends.  The scan has found every cell in its place, so the lenient mode has
-    # nothing left to be lenient about; the number of rows is compared in both.
+    # nothing left to be lenient about.  The header is read as a row, because DuckDB skips a
+    # wrong one in some of these files: it must come back as it is, with every row below it.
     trouble = ""
     for strict in ("true", "false"):
         try:
@@ -150,9 +151,15 @@ def _parse(path: Path, found: Scan, positions: list[int]) -> list[pa.StringArray
         except duckdb.Error as error:
             trouble = str(error).splitlines()[0]
             continue
-        if len(arrays[0]) == found.rows:
-            return arrays
-        trouble = f"{len(arrays[0])} of {found.rows} rows were read"
+        if len(arrays[0]) != found.rows + 1:
+            trouble = f"{len(arrays[0]) - 1} of {found.rows} rows were read"
+        elif any(
+            array[0].as_py() != (found.header[i] or None)
+            for array, i in zip(arrays, positions, strict=True)
+        ):
+            trouble = "the header was not read as it is"
+        else:
+            return [array.slice(1) for array in arrays]
     raise BadInput(
         f"{path}: cannot be read as CSV ({trouble})",
         next_step="save it again as CSV UTF-8 with one kind of line end, or as .parquet",
@@ -165,7 +172,7 @@ def _parse_as(path: Path, found: Scan, positions: list[int], strict: str) -> lis
     limit = max(2 << 20, found.longest + 2)
     query = f"""
         select {named} from read_csv(?, columns = {{{schema}}}, auto_detect = false,
-            header = true, delim = ',', quote = '"', escape = '"', comment = '',
+            header = false, delim = ',', quote = '"', escape = '"', comment = '',
             strict_mode = {strict}, parallel = false, max_line_size = {limit},
             buffer_size = {max(32 << 20, 2 * limit)})
     """  # noqa: S608 - only numbers and names made here
@@ -209,7 +216,7 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> TextTable:
                 f'{path}: column "{column}" holds {types[column]}, not single values',
                 next_step="write it as text, numbers or booleans",
             )
-    named = [f"{_as_text(column, types[column])} as c{i}" for i, column in enumerate(wanted)]
+    named = [f"{_selected(column, types[column])} as c{i}" for i, column in enumerate(wanted)]
     count = "select count(*) from read_parquet(?)"
     try:
         with _connect() as connection:
@@ -218,7 +225,7 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> TextTable:
             if wanted:
                 select = f"select {', '.join(named)} from read_parquet(?)"  # noqa: S608
                 table = connection.sql(select, params=[str(path)]).to_arrow_table()
-                arrays = [_empty_is_null(_one(table.column(i))) for i in range(len(named))]
+                arrays = [_as_text(table.column(i)) for i in range(len(named))]
     except duckdb.Error as error:
         raise BadInput(
             f"{path}: is damaged ({str(error).splitlines()[0]})",
@@ -230,19 +237,32 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> TextTable:
     return TextTable(path, int(rows), columns, digest(path), plain_lines=False)
 
 
-def _as_text(column: str, kind: str) -> str:
-    """A SQL expression.  Whole floats lose their point: a column of numbers with nulls is
-    written as floats by common tools, and 13800000000.0 is no phone number."""
+def _selected(column: str, kind: str) -> str:
+    """A SQL expression: floats as they are, for `_as_text`; all else as text."""
     quoted = '"' + column.replace('"', '""') + '"'
     if kind in ("FLOAT", "DOUBLE"):
-        return (
-            f"case when isnan({quoted}) then null "
-            f"when abs({quoted}) < {_EXACT_FLOAT} and {quoted} = trunc({quoted}) "
-            f"then cast(cast({quoted} as bigint) as varchar) else cast({quoted} as varchar) end"
-        )
+        return quoted
     if kind.startswith("DECIMAL"):
         return f"regexp_replace(cast({quoted} as varchar), '\\.0+$', '')"
     return f"cast({quoted} as varchar)"
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.StringArray:
+    """Text of one column.  Whole floats lose their point: a column of numbers with nulls is
+    written as floats by common tools, and 13800000000.0 is no phone number.
+
+    Not in SQL: DuckDB 2.0 trusts a Parquet file's statistics, which leave NaN out, and says
+    that isnan() is false everywhere.
+    """
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not pa.types.is_floating(values.type):
+        return _empty_is_null(values.cast(pa.string()))
+    values = pc.if_else(pc.is_nan(values), None, values)
+    whole = pc.and_(
+        pc.less(pc.abs(values), float(_EXACT_FLOAT)), pc.equal(values, pc.trunc(values))
+    )
+    digits = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
+    return pc.coalesce(digits, values.cast(pa.string()))
 
 
 def _empty_is_null(column: pa.StringArray) -> pa.StringArray:
