@@ -168,7 +168,10 @@ def draw_unit(n: Big, random: RandomBytes) -> Big:
 
 
 def decrypt(keys: Keys, numbers: Numbers, buffers: Buffers) -> list[bytes]:
-    """buffers: [ciphertexts] → [plaintexts].  The caller has checked the ciphertexts."""
+    """buffers: [ciphertexts] → [plaintexts].
+
+    powmod_sec: the exponent is the key; outputs are few, so the quarter that it costs is cheap.
+    """
     owner, modulus = keys.private(), keys.modulus
     p, q = owner.p, owner.q
     plain = []
