@@ -73,17 +73,18 @@ class Desk:
         await self._port.submit(
             JobRequest(
                 job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
-                spec.parties, params, self._proposals(job_id, spec),
+                spec.parties, params, self._proposals(job_id, spec, dry_run),
             )
         )  # fmt: skip
         return job_id
 
-    def _proposals(self, job_id: str, spec: JobSpec) -> dict[str, bytes]:
+    def _proposals(self, job_id: str, spec: JobSpec, dry_run: bool) -> dict[str, bytes]:
         canonical = spec.canonical()
-        digest = transcript.proposal_hash(job_id, canonical)
+        digest = transcript.proposal_hash(job_id, canonical, dry_run=dry_run)
         message = job_pb2.Proposal(
             job=canonical_json(canonical),
             signature=identity.sign(self._ctx.keys.signing, digest),
+            dry_run=dry_run,
         ).SerializeToString(deterministic=True)
         sealed = {}
         for party in spec.parties:

@@ -18,7 +18,7 @@ from party_node.runner import StepOutput, StepTask, WaitForApproval
 from party_node.session import NodeContext, Session
 from party_node.steps import Handler, Incoming, Outgoing
 from protocol import identity, transcript
-from protocol.errors import AssentError, Failed, Refused, from_info
+from protocol.errors import AssentError, Failed, ProtocolViolation, Refused, from_info
 from protocol.frames import frame_head
 from protocol.transcript import ArtifactTag
 from protocol.transport.port import COORDINATOR, ArtifactRef
@@ -49,6 +49,8 @@ def handlers(ctx: NodeContext) -> dict[str, RunnerHandler]:
 
 def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
     def run(task: StepTask) -> StepOutput:
+        if not 1 <= task.attempt <= MAX_ATTEMPTS:
+            raise ProtocolViolation("equivocation", "the coordinator starts a job over too often")
         session = Session(ctx, task.job, task.attempt)
         incoming = Incoming(
             step=task.step,
@@ -85,7 +87,9 @@ def _approval(session: Session) -> None:
         return
     decision, reason = ctx.records.decision(session.job_id)
     if decision is None:
+        ctx.records.set_state(session.job_id, "waiting for approval")
         raise WaitForApproval
+    ctx.records.set_state(session.job_id, "running")
     if decision == "refused":
         raise Refused(
             "approval_refused",

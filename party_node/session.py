@@ -117,23 +117,33 @@ class Session:
             raise ProtocolViolation("equivocation", "the proposal names another requester")
         identity.verify(
             self.card(requester).signing_key,
-            transcript.proposal_hash(self.job_id, spec.canonical()),
+            transcript.proposal_hash(self.job_id, spec.canonical(), dry_run=message.dry_run),
             message.signature,
             "the proposal",
         )
+        kept = message.SerializeToString(deterministic=True)
         if self._shared.has("proposal"):
-            if self._shared.get("proposal") != message.job:
+            if self._shared.get("proposal") != kept:
                 raise ProtocolViolation("equivocation", "two different proposals under one job id")
             return
-        self._shared.put("proposal", message.job)
+        self._shared.put("proposal", kept)
+
+    @cached_property
+    def _proposal(self) -> pb.Proposal:
+        return pb.Proposal.FromString(self._shared.get("proposal"))
 
     @cached_property
     def spec(self) -> JobSpec:
-        return JobSpec.from_canonical(json.loads(self._shared.get("proposal")))
+        return JobSpec.from_canonical(json.loads(self._proposal.job))
+
+    @property
+    def dry_run(self) -> bool:
+        """The requester asked for a plan only, whatever the coordinator says."""
+        return bool(self._proposal.dry_run)
 
     @cached_property
     def proposal_hash(self) -> bytes:
-        return transcript.proposal_hash(self.job_id, self.spec.canonical())
+        return transcript.proposal_hash(self.job_id, self.spec.canonical(), dry_run=self.dry_run)
 
     @property
     def is_requester(self) -> bool:

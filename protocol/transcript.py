@@ -56,9 +56,11 @@ def verify(tag: ArtifactTag, digest: bytes, signature: bytes, public_key: bytes)
         ) from error
 
 
-def proposal_hash(job_id: str, job: Mapping[str, Any]) -> bytes:
-    """Binds what is said before the parties' nonces are known: job id and canonical job."""
-    return sha256(length_prefixed("assent/proposal/v1", job_id, canonical_json(job)))
+def proposal_hash(job_id: str, job: Mapping[str, Any], *, dry_run: bool = False) -> bytes:
+    """Binds what is said before the parties' nonces are known: job id, canonical job, and
+    whether only a plan is asked for."""
+    kind = "plan" if dry_run else "run"
+    return sha256(length_prefixed("assent/proposal/v1", job_id, kind, canonical_json(job)))
 
 
 def job_hash(job_id: str, job: Mapping[str, Any], offers: Mapping[str, bytes]) -> bytes:

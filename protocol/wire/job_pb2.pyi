@@ -7,12 +7,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Proposal(_message.Message):
-    __slots__ = ("job", "signature")
+    __slots__ = ("job", "signature", "dry_run")
     JOB_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     job: bytes
     signature: bytes
-    def __init__(self, job: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    dry_run: bool
+    def __init__(self, job: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class AttributeOffer(_message.Message):
     __slots__ = ("name", "kind", "category", "vocabulary", "lo", "hi", "decimals", "nullable")
