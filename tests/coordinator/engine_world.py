@@ -20,7 +20,7 @@ from coordinator.local import Faults, LocalCoordinator, no_faults
 from coordinator.timing import Timing
 from party_node.runner import Handler, Pace, Runner, StepOutput, StepTask
 from party_node.store import NodeStore
-from protocol.errors import ErrorInfo, ProtocolViolation
+from protocol.errors import ErrorInfo, Failed, ProtocolViolation
 from protocol.frames import frame_head
 from protocol.transport.port import ArtifactRef, JobRequest, JobStatus, StepKey
 from protocol.wire import coordinator_pb2 as pb
@@ -231,3 +231,16 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
         await main()
 
     asyncio.run(call())
+
+
+def slow(world: World, party: str, kind: str) -> asyncio.Event:
+    """Makes a step wait (in its thread) until the job is cancelled; the event says it runs."""
+    loop, started = asyncio.get_running_loop(), asyncio.Event()
+
+    def handler(task: StepTask) -> StepOutput:
+        loop.call_soon_threadsafe(started.set)
+        task.cancelled.wait(10)
+        raise Failed("cancelled", "asked to stop")
+
+    world.nodes[party].handlers[kind] = handler
+    return started
