@@ -166,11 +166,11 @@ def _exact(text: str, lo: int, hi: int, decimals: int) -> int | None:
     exponent = int(digits.exponent) + decimals
     whole = int("".join(map(str, digits.digits)))
     if exponent >= 0:
-        scaled = whole * 10**exponent
+        scaled = whole * int(10**exponent)
     elif -exponent > len(digits.digits) + 1:
         scaled = 0  # below a tenth of the last place, and 10**-exponent may be huge
     else:
-        scaled = _half_even(whole, 10**-exponent)
+        scaled = _half_even(whole, int(10**-exponent))
     return -scaled if digits.sign else scaled
 
 
