@@ -188,7 +188,8 @@ class _Builder:
                     key_node, f'the key "{key}" is here twice (first in line {first})', "keep one"
                 )
             self._lines[(*path, key)] = line
-            out[key] = self._plain(value_node, (*path, key), raw=raw or key in TEXT_KEYS)
+            text = raw or _is_text(path, key, isinstance(value_node, MappingNode))
+            out[key] = self._plain(value_node, (*path, key), raw=text)
         return out
 
     def _scalar(self, node: ScalarNode, tag: str, *, raw: bool) -> Any:
@@ -238,6 +239,13 @@ def dump_yaml(value: Any) -> str:
     out = StringIO()
     writer.dump(value, out)
     return out.getvalue()
+
+
+def _is_text(path: Where, key: str, holds_keys: bool) -> bool:
+    """Whether what is written below `key` stays as it is written."""
+    if holds_keys:  # a party or attribute may be named `values`; ids: stands in two places
+        return key == "ids" and (not path or (len(path) == 2 and path[0] == "parties"))
+    return key in TEXT_KEYS
 
 
 # -- models ------------------------------------------------------------------------------
