@@ -321,6 +321,10 @@ class Coordinator:
             if error is not None:
                 self._end_from_step(step.key.job, error.info, error.status)
         for row in self.store.running_jobs():
+            run = self._runs.get(row.request.id)
+            if run is None or run.done():
+                # Its end could not be stored (a full disk): the replay gets to it again.
+                self._run(row)
             if now > row.deadline and row.request.id not in waiting:
                 hours = self.timing.job / 3600
                 info = ErrorInfo("job_timeout", f"the job took longer than {hours:g} hours")

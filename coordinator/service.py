@@ -14,10 +14,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
+import sqlalchemy as sa
 
 from coordinator.jobs import Coordinator
 from protocol.errors import AssentError, Failed, ProtocolViolation
 from protocol.transport import codec, tls
+from protocol.transport.port import COORDINATOR
 from protocol.wire import coordinator_pb2 as pb
 from protocol.wire.coordinator_pb2_grpc import CoordinatorServicer
 
@@ -148,6 +150,10 @@ class CoordinatorService(CoordinatorServicer):
             return await call(self._peer(context))
         except AssentError as error:
             await _abort(context, error)
+        except sa.exc.OperationalError as error:
+            log.exception("database")
+            words = f"the coordinator's database cannot be written ({error.orig})"
+            await _abort(context, Failed("disk_error", words, party=COORDINATOR))
         except Exception:
             log.exception("call failed")  # gRPC alone would put the text on the wire
             await _abort(context, Failed("internal", "the coordinator met an error in its code"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import shutil
 import threading
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -41,7 +42,8 @@ from protocol.transport.port import (
 )
 
 log = logging.getLogger("assent.runner")
-T = TypeVar("T")
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+_ATTEMPTS = 3
 # The step is over whatever this node does: the job ended, or started over, or is unknown.
 _OVER = frozenset({"step_closed", "unknown_step", "unknown_job"})
 
@@ -191,7 +193,7 @@ class Runner:
             pause=self._pace.retry,
         )
         for status in answer.ended:
-            if status.id not in self._ending:
+            if status.id in open_jobs and status.id not in self._ending:
                 self._ending[status.id] = asyncio.create_task(self._end_job(status))
         if answer.step is not None and answer.step.key not in self._active:
             active = _Active(answer.step)
@@ -236,7 +238,7 @@ class Runner:
         placed = replace(error, party=error.party or self._party, stage=error.stage or key.step)
         log.warning("%s: %s (%s)", key, placed.code, status)
         try:
-            said = await self._threaded(self._outgoing_error, key, placed)
+            said = await asyncio.to_thread(self._outgoing_error, key, placed)
         except Exception:  # the words may not leave then, the fact that the step failed must
             log.exception("sealing the error of %s", key)
             said = replace(placed, cause="see this party's own record", next_step="")
@@ -244,18 +246,25 @@ class Runner:
             await patiently(lambda: self._port.fail(key, said, status), pause=self._pace.retry)
         except AssentError as answer:
             log.info("%s is over: %s", key, answer.info.code)
+            if answer.info.code not in _OVER:
+                # The coordinator is in trouble and will give the step again: not at once.
+                await asyncio.sleep(self._heartbeat)
 
     async def _do(self, active: _Active) -> None:
         lease = active.lease
         self._check(lease)
-        await self._threaded(self._store.open_job, lease.key.job)
-        output = await self._threaded(self._store.output, lease.key, lease.input_digest)
+        await asyncio.to_thread(self._store.open_job, lease.key.job)
+        output = await asyncio.to_thread(self._store.output, lease.key, lease.input_digest)
         if output is None:
             output = await self._made(active)
         await send(self._port, lease.key, output, self._pace.retry)
 
     def _check(self, lease: StepLease) -> None:
-        """1. it is ours; 2. the input digest is what its inputs give; 3. we know how."""
+        """1. its names are names; 2. it is ours; 3. the input digest is what its inputs give;
+        4. we know how."""
+        if not _JOB_ID.fullmatch(lease.key.job) or not 1 <= lease.key.attempt <= _ATTEMPTS:
+            # A job id names folders here; a path in its place must not get that far.
+            raise ProtocolViolation("bad_lease", "the coordinator sent a malformed job id")
         digest = step_digest(lease.key, lease.party, lease.recipient, lease.params, lease.inputs)
         if lease.party != self._party or digest != lease.input_digest:
             raise ProtocolViolation("bad_lease", "the coordinator sent a step that is not ours")
@@ -279,7 +288,7 @@ class Runner:
                 raise ProtocolViolation("bad_lease", "an input of another job")
             path = folder / "inputs" / sha256(ref.name.encode()).hex()[:32]
             await fetch(self._port, lease.key, ref, path, self._pace.retry)
-            await self._threaded(self._verify, ref)
+            await asyncio.to_thread(self._verify, ref)
             inputs[ref.name] = LocalArtifact(path, ref)
         task = StepTask(
             key=lease.key,
@@ -294,13 +303,16 @@ class Runner:
             cancelled=active.cancelled,
         )
         made = await self._handled(active, task)
-        return await self._threaded(self._commit, active, made)
+        return await asyncio.to_thread(self._commit, active, made)
 
     async def _handled(self, active: _Active, task: StepTask) -> StepOutput:
         handler = self._handlers[active.lease.kind]
         while True:
             try:
-                return await self._threaded(handler, task)
+                # Threads of their own: a long handler must not keep commits and ends waiting.
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, handler, task
+                )
             except WaitForApproval:
                 active.progress = Progress(WAITING)
             await asyncio.sleep(self._pace.approval)
@@ -351,18 +363,14 @@ class Runner:
             # outlive the wipe, so the wipe waits for it.
             await asyncio.wait(running)
         try:
-            await self._threaded(self._on_ended, status)
-            await self._threaded(self._store.close_job, status.id)
+            await asyncio.to_thread(self._on_ended, status)
+            await asyncio.to_thread(self._store.close_job, status.id)
         except Exception:  # the job stays open here and is wiped at the next start
             log.exception("end of job %s", status.id)
             return
         shutil.rmtree(self._outputs / status.id, ignore_errors=True)
         self._ending.pop(status.id, None)
         log.info("job %s %s", status.id, status.state)
-
-    async def _threaded(self, function: Callable[..., T], *arguments: Any) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, function, *arguments)
 
     def _folder(self, key: StepKey) -> Path:
         return self._work / _name(key)

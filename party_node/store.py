@@ -86,22 +86,28 @@ class NodeStore:
 
         Returns the one that counts: an earlier commit wins and the hook does not run again.
         """
-        with self.engine.begin() as db:
-            row = db.execute(sa.select(_OUTPUTS).filter_by(**_where(key))).first()
-            if row is not None:
-                return _stored(row, key, output.input_digest)
-            if hook is not None:
-                hook(db)
-            db.execute(
-                _OUTPUTS.insert().values(
-                    **_where(key),
-                    input_digest=output.input_digest,
-                    path=str(output.path),
-                    sha256=output.sha256,
-                    size=output.size,
-                    signature=output.signature,
-                )
-            )
+        values = {
+            "input_digest": output.input_digest,
+            "path": str(output.path),
+            "sha256": output.sha256,
+            "size": output.size,
+            "signature": output.signature,
+        }
+        try:
+            with self.engine.begin() as db:
+                row = db.execute(sa.select(_OUTPUTS).filter_by(**_where(key))).first()
+                if row is not None:
+                    return _stored(row, key, output.input_digest)
+                if hook is not None:
+                    hook(db)
+                db.execute(_OUTPUTS.insert().values(**_where(key), **values))
+        except sa.exc.OperationalError as error:
+            full = "full" in str(error.orig)
+            raise Failed(
+                "disk_full" if full else "disk_error",
+                f"the node's database cannot be written ({error.orig})",
+                next_step="make room in the node's data folder, then run the job again",
+            ) from error
         return output
 
     def open_job(self, job: str) -> None:

@@ -19,6 +19,7 @@ from protocol.transport.digest import step_digest
 from protocol.transport.port import (
     ArtifactRef,
     HelloAnswer,
+    JobStatus,
     LeaseAnswer,
     StepKey,
     StepLease,
@@ -55,8 +56,12 @@ class Script:
     async def hello(self, instance: object) -> HelloAnswer:
         return HelloAnswer("0", 0.0, "ann", 1.0, 0.05)
 
-    async def lease(self, *_: object) -> LeaseAnswer:
+    async def lease(
+        self, _instance: object, holding: tuple[StepKey, ...], *_: object
+    ) -> LeaseAnswer:
         await asyncio.sleep(0.01)
+        if holding:
+            return LeaseAnswer(None)
         return LeaseAnswer(self._leases.pop(0) if self._leases else None)
 
     async def heartbeat(self, *_: object) -> bool:
@@ -156,6 +161,8 @@ def test_what_is_signed_names_author_and_recipient(tmp_path: Path) -> None:
     [
         (lease(input_digest=bytes(32)), "bad_lease"),
         (lease(party="bob"), "bad_lease"),
+        (lease(key=StepKey("../" * 10 + "tmp", 1, "work/x")), "bad_lease"),
+        (lease(key=StepKey(JOB, 4, "work/x")), "bad_lease"),
         (lease("other/x"), "unknown_step_kind"),
         (lease(inputs=(_input(job="b" * 32),)), "bad_lease"),
         (lease(inputs=(_input(b"what was signed"),)), "corrupt_artifact"),
@@ -301,3 +308,22 @@ def test_a_closed_job_is_not_taken_up_again(tmp_path: Path) -> None:
     script = Script(lease())
     play(tmp_path, script).close()
     assert _code(script) == "job_closed"
+
+
+def test_the_end_of_a_job_this_node_does_not_know_deletes_nothing(tmp_path: Path) -> None:
+    """The coordinator names what it likes as ended; only the node's own open jobs are wiped."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+
+    class Lying(Script):
+        async def lease(self, *arguments: object) -> LeaseAnswer:
+            answer = await super().lease(*arguments)
+            lies = [
+                JobStatus(name, "p", 1, "ann", (), "failed", 1, 1) for name in ("../victim", "b")
+            ]
+            return replace(answer, ended=tuple(lies))
+
+    ended: list[object] = []
+    play(tmp_path, Lying(lease()), on_ended=ended.append).close()
+    assert ended == []
+    assert victim.exists()
