@@ -134,7 +134,8 @@ def test_keys_are_on_no_command_line_and_in_no_environment(kernel: PoolKernel) -
 PARENT = """
 import os, sys, threading, time
 from protocol.paillier.keys import insecure_generate
-from protocol.paillier.pool import PoolKernel
+from protocol.paillier.pool import PoolKernel, _private
+from protocol.paillier.workers import Task
 
 if __name__ == "__main__":
     kernel = PoolKernel.start(processes=2)
@@ -142,7 +143,10 @@ if __name__ == "__main__":
     kernel.prepare(key, 100)
     busy = sys.argv[1] == "busy"
     if busy:
-        threading.Thread(target=kernel.encrypt_zero, args=(key, 10**6), daemon=True).start()
+        # One chunk of half a minute: a worker that only looks at its pipe would work on.
+        long = Task("encrypt", (100,), (bytes(256 * 100_000),))
+        run = kernel._executor.run(_private(key), [long, long])
+        threading.Thread(target=list, args=(run,), daemon=True).start()
         time.sleep(0.5)
     print(*kernel._executor.pids(), flush=True)
     time.sleep(60)
@@ -174,7 +178,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int, what: str) -
     parent.send_signal(number)
     parent.wait(20)
     parent.stdout.close()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 5
     while any(_alive(pid) for pid in pids) and time.monotonic() < until:
         time.sleep(0.05)
     assert not any(_alive(pid) for pid in pids)
