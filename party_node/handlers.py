@@ -61,6 +61,7 @@ def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
         )
         if task.step.startswith("admit/"):
             _approval(session)
+            task.progress(0, 0)  # no longer waiting: from here the step's limit runs
         try:
             output = _written(handler(session, incoming), task)
             # Per step, so that a step that is done again after a crash is not counted twice.

@@ -25,9 +25,9 @@ SEALED = "sealed:"
 def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) -> dict[str, Any]:
     """The released part of result.json."""
     job = session.spec
-    cells = [with_requested(cell, session) for cell in table.cells]
     found: dict[str, Any] = base(session)
-    found["cells"] = cells
+    if spec.has_table:
+        found["cells"] = [with_requested(cell, session) for cell in table.cells]
     found["overlap"] = table.overlap
     found["privacy"] = {
         "noise": "discrete_gaussian" if job.noise else "off",

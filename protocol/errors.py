@@ -13,7 +13,9 @@ from typing import ClassVar
 
 # Codes whose step is tried again with backoff, at most five times
 # (architecture: engine rule 8).  Everything else ends the job at once.
-RETRYABLE = frozenset({"unavailable", "upload_interrupted", "download_interrupted", "lease_lost"})
+RETRYABLE = frozenset(
+    {"unavailable", "upload_interrupted", "download_interrupted", "lease_lost", "code_changed"}
+)
 
 
 @dataclass(frozen=True)
