@@ -67,7 +67,9 @@ def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
 
     started = time.monotonic()
     files = write_demo(folder / "data", seed)
-    console.print(f"two made-up companies are in {folder / 'data'}; starting the federation …")
+    console.print(
+        f"two made-up companies are in {folder / 'data'}; starting the federation …", soft_wrap=True
+    )
     code, results = run(
         files.federation,
         files.job,
@@ -89,8 +91,8 @@ def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     for result in results:
         show(result, console)
     show_sides(results, console)
-    console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}")
-    console.print(f"The same as data: {folder / 'result.json'}")
+    console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"The same as data: {folder / 'result.json'}", soft_wrap=True)
     return code
 
 
