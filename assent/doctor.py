@@ -17,13 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cryptography import x509
-from protocol.transport.port import ASKING
-from protocol.transport.probe import probe
 
 from catalog.collaboration import Collaboration, load_collaboration
 from protocol.errors import AssentError, BadInput
 from protocol.identity import Card, Keys
 from protocol.transport.kit import load_kit
+from protocol.transport.port import ASKING
+from protocol.transport.probe import probe
 from protocol.transport.tls import is_loopback
 
 CLOCK_LIMIT = 30.0  # seconds: consent.md refuses heads from further in the future

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protocol.errors import ErrorInfo, from_info
+from protocol.errors import AssentError, BadInput, ErrorInfo, from_info
 
 if TYPE_CHECKING:
+    from assent.progress import Progress
+    from catalog.job import JobSpec
     from party_node.control_client import NodeClient
+    from protocol.wire.node_pb2 import NodeJobView
 
 job = typer.Typer(help="Plan, submit and follow jobs through your node.", no_args_is_help=True)
 
@@ -35,37 +38,52 @@ def plan(file: JobFile, node: NodeFolder = _HERE, as_json: AsJson = False) -> No
     """What the job would cost, who would refuse, and what each company would learn."""
     from assent import show
     from assent.progress import Progress
-    from catalog.job import load_jobs
 
     client, progress = _client(node), Progress.stderr()
-    for spec in load_jobs(file, None):
+    for spec in _jobs(file):
         job_id = client.submit(spec.canonical(), dry_run=True)
         _follow(client, spec.name, job_id, progress)
-        record = client.record(job_id)
+        found = client.record(job_id)["plan"]
         if as_json:
-            typer.echo(json.dumps(record["plan"], ensure_ascii=False))
+            typer.echo(json.dumps(found, ensure_ascii=False))
         else:
-            show.plan(spec.name, record["plan"])
+            show.plan(spec.name, found)
 
 
 @job.command("submit")
 def submit(
     file: JobFile,
     node: NodeFolder = _HERE,
-    wait: Annotated[bool, typer.Option(help="Follow the job and print its result.")] = False,
+    wait: Annotated[bool, typer.Option(help="Follow the jobs and print their results.")] = False,
     out: Annotated[Path | None, typer.Option(help="With --wait: write result.json here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hand the job to your node; prints its id."""
-    from catalog.job import load_jobs
+    """Hand the jobs of a file to your node; prints their ids."""
+    from assent import show
+    from assent.progress import Progress
+    from assent.results import check_target, exit_code, write_results
 
+    if out is not None and not wait:
+        raise BadInput("--out needs --wait", next_step="or use `assent job result JOB_ID --out …`")
+    check_target(out)
     client = _client(node)
-    for spec in load_jobs(file, None):
-        job_id = client.submit(spec.canonical())
-        typer.echo(json.dumps({"job": spec.name, "id": job_id}) if as_json else job_id)
-        if wait:
-            watch(job_id, node=node, as_json=False)
-            result(job_id, node=node, out=out, as_json=as_json)
+    submitted = [(spec, client.submit(spec.canonical())) for spec in _jobs(file)]
+    if not wait:
+        for spec, job_id in submitted:
+            typer.echo(json.dumps({"job": spec.name, "id": job_id}) if as_json else job_id)
+        return
+    progress, results = Progress.stderr(), []
+    for spec, job_id in submitted:
+        progress.say(f"{spec.name}: {job_id}")
+        results.append(_outcome(client, job_id, _last(client, spec.name, job_id, progress)))
+    if out is not None:
+        write_results(out, results)
+    for found in results:
+        if as_json:
+            typer.echo(json.dumps(found, ensure_ascii=False))
+        else:
+            show.result(found)
+    raise typer.Exit(exit_code(results))
 
 
 @job.command("watch")
@@ -76,20 +94,21 @@ def watch(job_id: JobId, node: NodeFolder = _HERE, as_json: AsJson = False) -> N
     client = _client(node)
     if not as_json:
         _follow(client, job_id, job_id, Progress.stderr())
+        typer.echo(f"{job_id} is released")
         return
+    view = None
     for view in client.follow(job_id):
-        typer.echo(
-            json.dumps(
-                {
-                    "state": view.state,
-                    "stage": view.stage,
-                    "party": view.party,
-                    "fraction": round(view.fraction, 4),
-                    "attempt": view.attempt,
-                    "error": json.loads(view.error) if view.error else None,
-                }
-            )
-        )
+        fields = {
+            "state": view.state,
+            "stage": view.stage,
+            "party": view.party,
+            "fraction": round(view.fraction, 4),
+            "attempt": view.attempt,
+            "error": json.loads(view.error or "null"),
+        }
+        typer.echo(json.dumps(fields, ensure_ascii=False))
+    if view is not None and view.error:
+        raise _error(view)
 
 
 @job.command("result")
@@ -99,23 +118,19 @@ def result(
     out: Annotated[Path | None, typer.Option(help="Write result.json here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The result that your node stores; results are at the recipient's node only."""
+    """The result that your node stores; results are at the requester's node only."""
     from assent import show
-    from protocol.errors import BadInput
+    from assent.results import check_target, exit_code, write_results
 
-    record = _client(node).record(job_id)
-    found = record.get("result")
-    if not found:
-        raise BadInput(
-            f"{job_id}: this node has no result of that job",
-            next_step="results are kept by the requester's node; see `assent job list`",
-        )
+    check_target(out)
+    found = _outcome(_client(node), job_id, None)
     if out is not None:
-        out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_results(out, [found])
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
         show.result(found)
+    raise typer.Exit(exit_code([found]))
 
 
 @job.command("list")
@@ -130,27 +145,53 @@ def list_jobs(node: NodeFolder = _HERE, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
-        typer.echo("\t".join(row.values()))
+        typer.echo(f"{row['id']}  {row['name']}  {row['state']}")
+        typer.echo(f"  {row['sentence']}")
     if not rows:
         typer.echo("no jobs yet")
 
 
 @job.command("cancel")
-def cancel(job_id: JobId, node: NodeFolder = _HERE) -> None:
+def cancel(job_id: JobId, node: NodeFolder = _HERE, as_json: AsJson = False) -> None:
     """End a job; nothing of it is released."""
-    typer.echo(_client(node).cancel(job_id))
+    message = _client(node).cancel(job_id)
+    typer.echo(json.dumps({"id": job_id, "message": message}) if as_json else message)
 
 
-def _follow(client: NodeClient, name: str, job_id: str, progress: object) -> None:
-    """Shows the job to its end; raises what ended it, if it was not released."""
-    from assent.progress import Progress
+def _jobs(file: Path) -> list[JobSpec]:
+    from catalog.job import load_jobs
 
-    assert isinstance(progress, Progress)
+    return load_jobs(file, None)
+
+
+def _outcome(client: NodeClient, job_id: str, view: NodeJobView | None) -> dict[str, Any]:
+    found = client.result(job_id, view)
+    if found is None:
+        raise BadInput(
+            f"{job_id}: this node has no result of that job",
+            next_step="it has none before the end, and only the requester's node ever has one; "
+            "see `assent job list`",
+        )
+    return found
+
+
+def _last(client: NodeClient, name: str, job_id: str, progress: Progress) -> NodeJobView | None:
+    """Shows the job to its end; its last state."""
     view = None
     for view in client.follow(job_id):
         progress.show(name, view)
     progress.done()
+    return view
+
+
+def _follow(client: NodeClient, name: str, job_id: str, progress: Progress) -> None:
+    """Shows the job to its end; raises what ended it, if it was not released."""
+    view = _last(client, name, job_id, progress)
     if view is not None and view.error:
-        fields = json.loads(view.error)
-        fields.pop("retryable", None)
-        raise from_info(ErrorInfo(**fields), view.state)
+        raise _error(view)
+
+
+def _error(view: NodeJobView) -> AssentError:
+    fields = json.loads(view.error)
+    fields.pop("retryable", None)
+    return from_info(ErrorInfo(**fields), view.state)

@@ -7,7 +7,9 @@ inside the commands, so that `assent --help` answers at once.
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +35,7 @@ app.add_typer(service_commands.node, name="node")
 app.add_typer(service_commands.coordinator, name="coordinator")
 app.add_typer(service_commands.consent, name="consent")
 app.command("doctor")(service_commands.doctor)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @sandbox.command("run")
@@ -49,6 +52,7 @@ def sandbox_run(
     from assent.progress import Progress
     from assent.sandbox import run as run_sandbox
 
+    _stop_in_order()
     code, results = run_sandbox(
         federation, job, out=out, html=html, keep=keep, progress=Progress.stderr()
     )
@@ -66,21 +70,31 @@ def sandbox_up(
     keep: Annotated[Path | None, typer.Option(help="Leave every party's folder here.")] = None,
 ) -> None:
     """Start the federation and leave it running until Ctrl-C."""
-    import signal
-    import threading
-
     from assent.progress import Progress
     from assent.sandbox import Sandbox, check_federation
 
+    _stop_in_order(0)
     loaded = check_federation(federation)
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     with Sandbox(loaded, keep=keep, progress=Progress.stderr()) as running:
         for line in running.addresses():
             typer.echo(line)
         typer.echo("press Ctrl-C to stop")
-        stopped.wait()
+        running.until_fallen()
+
+
+def _stop_in_order(code: int | None = None) -> None:
+    """Any signal that asks us to end becomes an exception: children and folders go first.
+
+    code: the exit code; None: 128 + the signal's number, as shells have it.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        for other in _STOPPING:  # once is enough: stopping has its own deadlines
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number if code is None else code)
+
+    for number in _STOPPING:
+        signal.signal(number, stop)
 
 
 def run() -> None:
@@ -92,4 +106,8 @@ def run() -> None:
         sys.stderr.write(f"assent: {error}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
+        sys.exit(4)
+    except Exception:  # a defect of ours; scripts still get the code for "failed"
+        traceback.print_exc()
+        sys.stderr.write("assent: this is a defect of assent; please report the lines above\n")
         sys.exit(4)

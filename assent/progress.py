@@ -7,6 +7,36 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
+ENDED = ("released", "refused", "failed")
+DOING = {
+    "offer": "states its terms",
+    "plan": "asks its rules and budget",
+    "admit": "checks policy, approval and consent",
+    "key": "proves its key",
+    "tokens": "makes matching tokens",
+    "points": "makes matching points",
+    "reblind": "blinds the others' points",
+    "encrypt": "encrypts its rows",
+    "join": "matches anonymous tokens",
+    "layout": "lays out the encrypted rows",
+    "recheck": "looks for new withdrawals",
+    "aggregate": "adds up under encryption",
+    "open": "opens the totals",
+    "members": "finds its own common rows",
+}
+
+
+def doing(view: View) -> str:
+    """Who does what, in words: "media adds up under encryption"."""
+    if view.state == "unreachable":
+        return "the coordinator does not answer; trying again"
+    step = view.stage.split("/")[0]
+    if view.state == "waiting for approval":
+        return f"waits for {view.party or 'a party'} to approve it (assent node approve)"
+    if not step:
+        return view.state
+    return f"{view.party or 'coordinator'} {DOING.get(step, step)}"
+
 
 class View(Protocol):
     """The part of a job view that is shown."""
@@ -26,7 +56,7 @@ class Progress:
     """One line that is rewritten on a terminal; one line per stage elsewhere."""
 
     out: TextIO | None
-    _stage: tuple[str, str] = ("", "")
+    _stage: str = ""
     _since: float = 0.0
     _width: int = 0
     _tty: bool = field(default=False)
@@ -47,18 +77,18 @@ class Progress:
     def show(self, job: str, view: View) -> None:
         if self.out is None:
             return
-        key = (view.stage, view.party)
-        if key != self._stage:
-            self._stage, self._since = key, time.monotonic()
-            if not self._tty and view.stage:
-                self.say(f"{job}: {view.party or 'coordinator'} {view.stage}")
+        words = doing(view)
+        if words != self._stage:
+            self._stage, self._since = words, time.monotonic()
+            if not self._tty and words not in (*ENDED, "running"):
+                self.say(f"{job}: {words}")
         if self._tty:
             spent = time.monotonic() - self._since
             left = ""
             if view.fraction > 0.02 and spent > 2:
                 left = f", about {spent / view.fraction - spent:.0f} s left"
             share = f" {view.fraction:.0%}" if view.fraction else ""
-            line = f"{job}: {view.party or 'coordinator'} {view.stage or view.state}{share}{left}"
+            line = f"{job}: {words}{share}{left}"
             self._clear()
             self.out.write(line)
             self.out.flush()

@@ -64,7 +64,7 @@ EXCLUSIONS = {
     "refused": "refused",
     "withdrawn": "withdrawn",
     "expired": "expired",
-    "requested": "asked, no answer yet",
+    "requested": "not answered yet",
 }
 
 

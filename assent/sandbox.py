@@ -8,7 +8,7 @@ own and stops everything.
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import shutil
 import signal
@@ -17,20 +17,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from assent.lifeline import VARIABLE
 from assent.progress import Progress
+from assent.results import check_target, exit_code, write_results, write_text
 from catalog.collaboration import Collaboration, Endpoint, dump_collaboration
 from catalog.federation import Federation, dump_party, load_federation
 from catalog.job import JobSpec, load_jobs
 from party_node.control_client import NodeClient
-from protocol.errors import AssentError, Failed
+from party_node.desk import error_fields
+from party_node.outcome import asked
+from protocol.errors import AssentError, BadInput, Failed, Refused
 from protocol.transport.kit import create_kit
 
 _START_SECONDS = 60.0
+_PATIENCE = 60.0  # with a coordinator that does not answer
+_LOOK = 2.0  # how often a running job looks whether a process fell
+_MARK = ".assent-sandbox"
 
 
 def run(
@@ -46,13 +51,17 @@ def run(
 
     Raises BadInput before any process starts when a file is wrong.
     """
+    for path in (out, html):
+        check_target(path)
     federation, jobs = check(federation_path, job_path)
     progress = progress or Progress.quiet()
-    with Sandbox(federation, keep=keep, progress=progress) as sandbox:
-        results = [sandbox.result(job) for job in jobs]
+    try:
+        with Sandbox(federation, keep=keep, progress=progress) as sandbox:
+            results = [sandbox.result(job) for job in jobs]
+    except Failed as error:  # it did not start; a job's own errors are in its result
+        results = [asked(job) | {"error": error_fields(error.info)} for job in jobs]
     if out is not None:
-        _write(out, json.dumps(results if len(results) > 1 else results[0], ensure_ascii=False,
-                               indent=1) + "\n")  # fmt: skip
+        write_results(out, results)
     if html is not None:
         from assent.report import write_report
 
@@ -84,21 +93,17 @@ def _check_tables(federation: Federation) -> None:
         check_consents_file(party)
 
 
-def exit_code(results: Iterable[dict[str, Any]]) -> int:
-    """4 if any failed, else 3 if any was refused, else 0."""
-    codes = {"released": 0, "refused": 3}
-    return max(codes.get(result["status"], 4) for result in results)
-
-
 class Sandbox:
     """The running federation; a context manager that stops all it started."""
 
     def __init__(self, federation: Federation, *, keep: Path | None, progress: Progress) -> None:
+        """keep: a new or empty folder, or that of an earlier run.  Raises BadInput for others."""
         self.federation = federation
         self.progress = progress
         self._kept = keep is not None
-        self.root = keep if keep is not None else Path(tempfile.mkdtemp(prefix="assent-"))
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root = (keep or Path(tempfile.mkdtemp(prefix="assent-"))).absolute()
+        self._claimed = _claim(self.root)
+        self._commands: dict[str, list[str]] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Sandbox:
@@ -121,33 +126,37 @@ class Sandbox:
 
     def addresses(self) -> list[str]:
         """What a person may want to know of the running federation."""
-        return [f"{name}\tassent job … --node {self.root / name}" for name in
-                self.federation.parties]  # fmt: skip
+        servers = [f"{name:12} listens on {address}" for name, address in self._addresses.items()]
+        nodes = [
+            f"{name:12} has its node in {self.root / name}" for name in self.federation.parties
+        ]
+        asker = next(iter(self.federation.parties))
+        return [
+            *servers,
+            *nodes,
+            f"ask with: assent job submit JOB.yaml --wait --node {self.root / asker}",
+        ]
 
     def result(self, job: JobSpec) -> dict[str, Any]:
         """Submits `job`, follows it to its end and returns result.json's object."""
         started = time.monotonic()
         node = self.node(job.requester)
+        base, job_id = asked(job), ""
         try:
             job_id = node.submit(job.canonical())
             view = None
-            for view in node.follow(job_id):
+            for view in node.follow(
+                job_id, patience=_PATIENCE, wait=_LOOK, meanwhile=self._check_children
+            ):
                 self.progress.show(job.name, view)
-            self.progress.done()
-            assert view is not None
-            base = _skeleton(job)
-            record = node.record(job_id)
-            base |= record.get("result") or {}
-            base["status"] = view.state
-            if view.error:
-                base["error"] = json.loads(view.error)
+            base |= node.result(job_id, view) or {}
         except AssentError as error:
-            base = _skeleton(job) | {"status": error.status, "error": _error(error)}
-            job_id = ""
+            found = self._fallen() or error  # a process that fell is the better reason
+            status = "refused" if isinstance(found, Refused) else "failed"
+            base |= {"status": status, "error": error_fields(found.info)}
         finally:
+            self.progress.done()
             node.close()
-        if base["status"] != "released":
-            base.pop("cells", None)
         if job_id:
             self._collect(job, job_id, base)
         base.setdefault("cost", {})["seconds"] = round(time.monotonic() - started, 3)
@@ -155,7 +164,7 @@ class Sandbox:
 
     def _collect(self, job: JobSpec, job_id: str, base: dict[str, Any]) -> None:
         """Own counts are each party's own; in the sandbox all of them are shown."""
-        match = base.setdefault("match", {"on": list(job.match.on), "mode": job.match.mode})
+        match = base["match"]
         for party in (job.requester, *job.providers):
             client = self.node(party)
             try:
@@ -180,11 +189,10 @@ class Sandbox:
     def _start(self) -> None:
         addresses = {"coordinator": _free_address(), "consent": _free_address()}
         cards = {}
-        for name in ("coordinator", "consent", *self.federation.parties):
+        for name in (*addresses, *self.federation.parties):
+            folder = _fresh(self.root / name)
             role = name if name in addresses else "party"
-            keys = create_kit(
-                _fresh(self.root / name) / "keys", name, role, address=addresses.get(name, "")
-            )
+            keys = create_kit(folder / "keys", name, role, address=addresses.get(name, ""))
             cards[name] = keys.card
         collaboration = Collaboration(
             coordinator=Endpoint.of(cards.pop("coordinator")),
@@ -192,22 +200,28 @@ class Sandbox:
             parties={name: Endpoint.of(card) for name, card in cards.items()},
         )
         shared = self.root / "collaboration.yaml"
-        _write(shared, dump_collaboration(collaboration))
-        for name in ("coordinator", "consent"):
-            self._spawn(name, [name, "run", "--collaboration", str(shared), "--sandbox"])
+        write_text(shared, dump_collaboration(collaboration))
+        for name in addresses:
+            self._commands[name] = [name, "run", "--collaboration", str(shared), "--sandbox"]
         for name, party in self.federation.parties.items():
             file = self.root / name / "party.yaml"
-            _write(file, dump_party(party, self.federation.key_bits))
-            self._spawn(
-                name,
-                ["node", "run", "--party", str(file), "--collaboration", str(shared), "--sandbox"],
-            )
-        self._wait_ready()
+            write_text(file, dump_party(party, self.federation.key_bits))
+            self._commands[name] = [
+                "node", "run", "--party", str(file), "--collaboration", str(shared), "--sandbox",
+            ]  # fmt: skip
+        self._addresses = addresses
+        self.progress.say("starting " + ", ".join(self._commands))
+        for name in self._commands:
+            self.start(name)
+        self.wait_ready()
 
-    def _spawn(self, name: str, command: list[str]) -> None:
+    def start(self, name: str) -> None:
+        """One process, in its folder; journeys start one again that they killed."""
         folder = self.root / name
-        arguments = [sys.executable, "-m", "assent", *command, "--data", str(folder)]
-        with (folder / "log.txt").open("wb") as log:
+        arguments = [
+            sys.executable, "-m", "assent", *self._commands[name], "--data", str(folder),
+        ]  # fmt: skip
+        with (folder / "log.txt").open("ab") as log:
             self._children[name] = subprocess.Popen(  # noqa: S603  our own command
                 arguments,
                 stdin=subprocess.PIPE,
@@ -217,20 +231,12 @@ class Sandbox:
                 start_new_session=True,  # Ctrl-C reaches the sandbox, which stops them in order
             )
 
-    def _wait_ready(self) -> None:
-        self.progress.say("starting " + ", ".join(self._children))
+    def wait_ready(self) -> None:
+        """Until every node says so.  Raises Failed when a process ended or took too long."""
         deadline = time.monotonic() + _START_SECONDS
         waiting = set(self.federation.parties)
         while waiting:
-            for name, child in self._children.items():
-                if child.poll() is not None:
-                    raise Failed(
-                        "not_started",
-                        f"the process of {name} ended at once: {_last_line(self.root / name)}",
-                        party=name,
-                        stage="start",
-                        next_step=f"read {self.root / name / 'log.txt'} (with --keep)",
-                    )
+            self._check_children()
             for name in sorted(waiting):
                 client = self.node(name)
                 try:
@@ -252,9 +258,34 @@ class Sandbox:
                 )
             time.sleep(0.1)
 
+    def _check_children(self) -> None:
+        """Raises Failed when a process ended by itself."""
+        if (error := self._fallen()) is not None:
+            raise error
+
+    def _fallen(self) -> Failed | None:
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                log = self.root / name / "log.txt"
+                fix = f"read {log}" if self._kept else "run it again with --keep and read log.txt"
+                return Failed(
+                    "process_ended",
+                    f"the process of {name} ended: {_last_line(self.root / name)}",
+                    party=name,
+                    stage="sandbox",
+                    next_step=fix,
+                )
+        return None
+
     def _import_allowance(self) -> float:
         """Large tables take longer to load; a second per 20 MB over all of them."""
         return sum(p.table.stat().st_size for p in self.federation.parties.values()) / 20e6
+
+    def until_fallen(self) -> None:
+        """Raises Failed when a process ends by itself; otherwise for ever."""
+        while True:
+            self._check_children()
+            time.sleep(_LOOK)
 
     def stop(self) -> None:
         for child in self._children.values():
@@ -272,27 +303,7 @@ class Sandbox:
         self._children.clear()
         if not self._kept:
             shutil.rmtree(self.root, ignore_errors=True)
-
-
-def _skeleton(job: JobSpec) -> dict[str, Any]:
-    return {
-        "job": job.name,
-        "status": "failed",
-        "requester": job.requester,
-        "with": list(job.providers),
-    }
-
-
-def _error(error: AssentError) -> dict[str, Any]:
-    info = error.info
-    return {
-        "code": info.code,
-        "party": info.party,
-        "stage": info.stage,
-        "cause": info.cause,
-        "next_step": info.next_step,
-        "retryable": info.retryable,
-    }
+        self._claimed.close()
 
 
 def _free_address() -> str:
@@ -301,18 +312,45 @@ def _free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
+def _claim(folder: Path) -> TextIO:
+    """The kept folder, ours until the file that comes back is closed.
+
+    Raises BadInput for a folder that no sandbox made: --keep never deletes a person's files.
+    """
+    mark = folder / _MARK
+    if folder.exists() and not mark.exists():
+        if not folder.is_dir():
+            raise BadInput(f"{folder}: is not a folder", next_step="name another with --keep")
+        if any(folder.iterdir()):
+            raise BadInput(
+                f"{folder}: holds files that are not of an earlier run",
+                next_step="name a new or an empty folder with --keep",
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = mark.open("w")
+    except OSError as error:
+        raise BadInput(
+            f"{folder}: cannot be written ({error.strerror})",
+            next_step="name another folder with --keep",
+        ) from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        raise BadInput(
+            f"{folder}: another sandbox is running there",
+            next_step="stop it, or name another folder with --keep",
+        ) from error
+    return held
+
+
 def _fresh(folder: Path) -> Path:
     """`folder`, without what an earlier run with the same --keep left in it."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(mode=0o700)
     return folder
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _last_line(folder: Path) -> str:

@@ -90,11 +90,18 @@ def node_approve(
 
 
 @node.command("status")
-def node_status(node: NodeFolder = Path("node")) -> None:
+def node_status(
+    node: NodeFolder = Path("node"),
+    wait: Annotated[
+        float, typer.Option(help="Wait so many seconds until the node is ready.")
+    ] = 0.0,
+) -> None:
     """State of the running node as JSON."""
     from party_node.control_client import NodeClient
 
-    typer.echo(json.dumps(NodeClient(node).status(), ensure_ascii=False, indent=1))
+    client = NodeClient(node)
+    status = client.status() if wait <= 0 else client.ready(wait)
+    typer.echo(json.dumps(status, ensure_ascii=False, indent=1))
 
 
 @node.command("consent")

@@ -4,63 +4,82 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from assent.report import EXCLUSIONS
+from assent.report_tables import WITHHELD
+
 NUMBERS = ("count", "tgi")
+_WIDE = 1000  # a pipe or a file has no width: nothing is cut or wrapped for it
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=False)
+def console() -> Console:
+    """As wide as the terminal, or as the text when there is none."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=_WIDE)
 
 
 def result(found: dict[str, Any]) -> None:
     """Table with withheld cells marked, overlap, privacy, consent funnel, cost."""
-    console = _console()
-    console.print(Text(f"{found['job']}: {found['status']}", style="bold"))
+    screen = console()
+    screen.print(Text(f"{found['job']}: {found['status']}", style="bold"))
     if error := found.get("error"):
         where = " ".join(x for x in (error["party"], error["stage"]) if x)
-        console.print(Text(f"  {where}: {error['cause']} ({error['code']})"))
+        screen.print(Text(f"  {where}: {error['cause']} ({error['code']})"))
         if error["next_step"]:
-            console.print(Text(f"  next: {error['next_step']}"))
+            screen.print(Text(f"  next: {error['next_step']}"))
         return
     if overlap := found.get("overlap"):
-        shown = "withheld: " + overlap["withheld"] if overlap["withheld"] else overlap["count"]
-        console.print(Text(f"  people in common: {shown}"))
+        reason = overlap["withheld"]
+        shown = f"withheld ({WITHHELD.get(reason, reason)})" if reason else f"{overlap['count']:,}"
+        screen.print(Text(f"  people in common: {shown}"))
     if found.get("cells"):
-        console.print(cells(found["cells"]))
+        screen.print(cells(found["cells"]))
     if privacy := found.get("privacy"):
-        console.print(Text("  " + privacy_line(privacy)))
+        screen.print(Text("  " + privacy_line(privacy)))
+        for warning in privacy.get("warnings", []):
+            screen.print(Text(f"  note: {warning}"))
+    if found.get("answered_from_store"):
+        screen.print(Text("  asked before of the same data: the stored answer, at no new cost"))
     for party, funnel in found.get("consent", {}).items():
-        out = ", ".join(f"{n} {reason}" for reason, n in funnel["excluded"].items())
-        line = f"  {party}: {funnel['rows']} rows, {funnel['eligible']} with consent"
-        console.print(Text(line + (f" (left out: {out})" if out else "")))
+        out = ", ".join(
+            f"{n:,} {EXCLUSIONS.get(reason, reason)}" for reason, n in funnel["excluded"].items()
+        )
+        line = f"  {party}: {funnel['rows']:,} rows, {funnel['eligible']:,} with consent"
+        screen.print(Text(line + (f" (left out: {out})" if out else "")))
     cost = found.get("cost", {})
     sent = ", ".join(f"{p} sent {b / 1e6:.1f} MB" for p, b in cost.get("bytes", {}).items())
     if "seconds" in cost:
-        console.print(Text(f"  {cost['seconds']:.1f} s" + (f"; {sent}" if sent else "")))
+        screen.print(Text(f"  {cost['seconds']:.1f} s" + (f"; {sent}" if sent else "")))
 
 
 def cells(rows: list[dict[str, Any]]) -> Table:
     """Every cell of the cross-tab; withheld ones say why."""
     keys = [key for key in rows[0] if key != "withheld"]
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for key in keys:
         numeric = key in NUMBERS or key.startswith(("sum:", "mean:"))
-        table.add_column(key, justify="right" if numeric else "left")
-    table.add_column("withheld")
+        table.add_column(Text(key), justify="right" if numeric else "left", overflow="fold")
+    withheld = any(row["withheld"] for row in rows)
+    if withheld:
+        table.add_column("withheld", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row[key]) for key in keys), Text(row["withheld"] or ""))
+        reason = Text(WITHHELD.get(row["withheld"], row["withheld"] or ""))
+        table.add_row(*(_cell(key, row[key]) for key in keys), *([reason] if withheld else []))
     return table
 
 
-def _cell(value: Any) -> Text:
+def _cell(key: str, value: Any) -> Text:
     if value is None:
         return Text("·")
     if isinstance(value, float):
-        return Text(f"{value:,.1f}")
-    return Text(str(value))
+        return Text(f"{value:,.1f}" if key == "tgi" else f"{value:,.2f}")
+    if isinstance(value, bool):
+        return Text(str(value).lower())
+    return Text(f"{value:,}" if isinstance(value, int) else str(value))
 
 
 def privacy_line(privacy: dict[str, Any]) -> str:
@@ -79,24 +98,24 @@ def privacy_line(privacy: dict[str, Any]) -> str:
 
 def plan(name: str, found: dict[str, Any]) -> None:
     """A dry run: costs, refusals and one sentence for each company."""
-    console = _console()
-    console.print(Text(f"plan of {name}", style="bold"))
-    rows = ", ".join(f"{p} {n}" for p, n in found["padded_rows"].items())
-    console.print(Text(f"  rows (padded): {rows}"))
+    screen = console()
+    screen.print(Text(f"plan of {name}", style="bold"))
+    rows = ", ".join(f"{p} {n:,}" for p, n in found["padded_rows"].items())
+    screen.print(Text(f"  rows, padded and with dummies: {rows}"))
     if "seconds" in found:
         sent = ", ".join(f"{p} {b / 1e6:.1f} MB" for p, b in found["bytes"].items())
         seconds = found["seconds"]
-        about = f"about {seconds:.0f} s; " if seconds is not None else ""
-        console.print(Text(f"  {about}sent: {sent}"))
+        about = f"about {max(1, round(seconds))} s; " if seconds is not None else ""
+        screen.print(Text(f"  {about}sent: {sent}"))
     left = ", ".join(f"{p} {rho:g}" for p, rho in found["remaining_rho"].items())
-    console.print(Text(f"  rho left: {left}"))
+    screen.print(Text(f"  rho left this month: {left}"))
     for sentence in found["learns"].values():
-        console.print(Text(f"  {sentence}"))
+        screen.print(Text(f"  {sentence}"))
     for warning in found["warnings"]:
-        console.print(Text(f"  note: {warning}"))
+        screen.print(Text(f"  note: {warning}"))
     for refusal in found["refusals"]:
-        console.print(
+        screen.print(
             Text(f"  {refusal['party']} would refuse: {refusal['cause']} ({refusal['code']})")
         )
     if not found["refusals"]:
-        console.print(Text("  nobody would refuse"))
+        screen.print(Text("  nobody would refuse"))

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from protocol.errors import AssentError, BadInput, ErrorInfo, Failed, from_info
 from protocol.wire import node_pb2 as pb
 from protocol.wire import node_pb2_grpc
 
+ENDED = ("released", "refused", "failed")
+UNREACHABLE = "unreachable"
 _LONGEST_PATH = 100  # sun_path holds 108 bytes
+_AGAIN = 1.0
 
 
 def socket_path(folder: Path) -> Path:
@@ -62,16 +66,54 @@ class NodeClient:
             view: pb.NodeJobView = self._stub.WatchJob(request, timeout=wait + 30)
         return view
 
-    def follow(self, job_id: str) -> Iterator[pb.NodeJobView]:
-        """Every state of the job until its end."""
-        version = 0
+    def follow(
+        self,
+        job_id: str,
+        *,
+        patience: float = 3600.0,
+        wait: float = 20.0,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Iterator[pb.NodeJobView]:
+        """Every state of the job until its end.
+
+        While the coordinator does not answer, state is "unreachable"; after `patience` seconds
+        of that its error is raised.  meanwhile: called at least every `wait` seconds.
+        """
+        version, lost = 0, None
         while True:
-            view = self.watch(job_id, version)
-            if view.version > version:
-                version = view.version
+            meanwhile()
+            try:
+                view = self.watch(job_id, version, wait)
+            except AssentError as error:
+                if not error.info.retryable:
+                    raise
+                if lost is None:
+                    lost = time.monotonic()
+                    yield pb.NodeJobView(job_id=job_id, version=version, state=UNREACHABLE)
+                if time.monotonic() - lost > patience:
+                    raise
+                time.sleep(_AGAIN)
+                continue
+            if view.version > version or lost is not None:
+                version, lost = view.version, None
                 yield view
-            if view.state in ("released", "refused", "failed"):
+            if view.state in ENDED:
                 return
+
+    def result(self, job_id: str, view: pb.NodeJobView | None = None) -> dict[str, Any] | None:
+        """result.json's object of a job that has ended, None while it has not.
+
+        view: its last state, if it is at hand.
+        """
+        record = self.record(job_id)
+        found: dict[str, Any] | None = record.get("result")
+        if found is not None and (view is None or view.state == "released"):
+            return found
+        view = view or self.watch(job_id, 0, 0.0)
+        if view.state not in ("refused", "failed") or "asked" not in record:
+            return None
+        asked: dict[str, Any] = record["asked"]
+        return asked | {"status": view.state, "error": json.loads(view.error or "null")}
 
     def record(self, job_id: str) -> dict[str, Any]:
         with self._words():
@@ -101,6 +143,27 @@ class NodeClient:
             reply = self._stub.Status(pb.NodeStatusRequest(), timeout=timeout)
         loaded: dict[str, Any] = json.loads(reply.status)
         return loaded
+
+    def ready(self, seconds: float) -> dict[str, Any]:
+        """The node's status once it is ready.  Raises Failed when that takes too long."""
+        deadline = time.monotonic() + seconds
+        while True:
+            state = "it does not run yet"
+            try:
+                status = self.status(timeout=max(0.1, min(10.0, seconds)))
+            except BadInput:
+                pass  # it opens its socket after reading the table
+            else:
+                if status.get("ready"):
+                    return status
+                state = str(status.get("doing"))
+            if time.monotonic() > deadline:
+                raise Failed(
+                    "not_ready",
+                    f"the node in {self._folder} is not ready after {seconds:g} s: {state}",
+                    next_step="read the words that `assent node run` prints there",
+                )
+            time.sleep(0.2)
 
     @contextmanager
     def _words(self) -> Iterator[None]:

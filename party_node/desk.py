@@ -6,6 +6,7 @@ and one sealed proposal per party.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from party_node import admission, outcome
 from party_node.session import NodeContext, proposal_info
 from protocol import identity, transcript
 from protocol.encoding import canonical_json
-from protocol.errors import BadInput, ErrorInfo
+from protocol.errors import AssentError, BadInput, ErrorInfo
 from protocol.psi.identifiers import canonicalise
 from protocol.transport.port import WAITING, CoordinatorPort, JobRequest, JobStatus
 from protocol.wire import job_pb2
@@ -70,6 +71,7 @@ class Desk:
             "providers": list(spec.providers),
         }
         ctx.records.seen(job_id, spec.name, spec.requester, admission.describe(spec, ctx))
+        ctx.records.put(job_id, "asked", outcome.asked(spec))
         await self._port.submit(
             JobRequest(
                 job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
@@ -94,7 +96,20 @@ class Desk:
         return sealed
 
     async def watch(self, job: str, since: int, wait: float) -> pb.NodeJobView:
-        return self._view(await self._port.watch(job, since, wait))
+        """The job's next state; a coordinator that does not answer is waited for."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            try:
+                return self._view(await self._port.watch(job, since, wait))
+            except AssentError as error:
+                if error.info.code != "unavailable":
+                    raise
+            if loop.time() >= until:
+                return pb.NodeJobView(
+                    job_id=job, version=since, state="running", stage="coordinator does not answer"
+                )
+            await asyncio.sleep(0.5)
 
     def _view(self, status: JobStatus) -> pb.NodeJobView:
         error = ""

@@ -12,6 +12,7 @@ import hmac
 import json
 from typing import Any
 
+from catalog.job import JobSpec
 from party_node.session import Session
 from protocol import identity
 from protocol.crosstab.spec import CrosstabSpec
@@ -67,15 +68,21 @@ def members_result(session: Session, matched: int) -> dict[str, Any]:
 
 
 def base(session: Session) -> dict[str, Any]:
-    """The keys that every result has."""
-    job = session.spec
+    """The keys that every released result has."""
+    return asked(session.spec) | {
+        "status": "released",
+        "audit": {"log": None, "index": None, "checkpoint": None},
+    }
+
+
+def asked(job: JobSpec) -> dict[str, Any]:
+    """The keys that every result has, however the job ended."""
     return {
         "job": job.name,
-        "status": "released",
+        "status": "failed",
         "requester": job.requester,
         "with": list(job.providers),
-        "match": {"on": list(job.match.on), "mode": job.match.mode},
-        "audit": {"log": None, "index": None, "checkpoint": None},
+        "match": {"on": list(job.match.on), "mode": job.match.mode, "reveal": job.match.reveal},
     }
 
 
