@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import grpc.aio
 import pytest
@@ -16,13 +18,14 @@ from protocol.identity import Keys
 from protocol.transcript import ArtifactTag
 from protocol.transport import tls
 from protocol.transport.client import CoordinatorClient
-from protocol.transport.port import ArtifactRef, Instance, JobRequest, JobStatus, Progress, StepKey
+from protocol.transport.port import ArtifactRef, Instance, JobRequest, Progress, StepKey
 from protocol.transport.probe import probe
 from tests.coordinator.engine_world import QUICK, World, echo, run, verify
 from tests.protocol.transport.sockets import at, coordinator, expired, kit
 
 ECHO = {("echo", 1): echo}
 PARTIES = ("ann", "bob")
+T = TypeVar("T")
 
 
 def test_a_whole_job_over_sockets(tmp_path: Path) -> None:
@@ -57,10 +60,13 @@ def test_a_whole_job_over_sockets(tmp_path: Path) -> None:
         port = int(here.card.address.rsplit(":", 1)[1])
         async with coordinator(keys, parties, folder, ECHO, QUICK, port):
             async with asyncio.timeout(30):
-                while not (status := await _watch(clients[0], job.id)).ended:
+                while not (
+                    status := await _patiently(lambda: clients[0].watch(job.id, 0, 0.1))
+                ).ended:
                     pass
             assert (status.state, status.error) == ("released", None)
-            assert [known.id for known in await clients[1].list_jobs(5)] == [job.id]
+            known_jobs = await _patiently(lambda: clients[1].list_jobs(5))
+            assert [known.id for known in known_jobs] == [job.id]
             for node in world.nodes.values():
                 await node.kill()
             for client in clients:
@@ -74,11 +80,11 @@ def test_a_whole_job_over_sockets(tmp_path: Path) -> None:
     run(main)
 
 
-async def _watch(client: CoordinatorClient, job: str) -> JobStatus:
-    """While the coordinator is away, ask again."""
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """While the coordinator is away, or a channel has not noticed its return, ask again."""
     while True:
         try:
-            return await client.watch(job, 0, 0.1)
+            return await ask()
         except AssentError as error:
             if error.info.code != "unavailable":
                 raise
