@@ -26,6 +26,7 @@ from protocol.psi.dummies import DummyRule
 from protocol.psi.padding import handles_for
 from protocol.release.budget import Account
 from protocol.release.rules import check_exact
+from protocol.rows import EligibleRows
 
 RULES = {
     "requester_not_allowed": "this company does not answer questions of that requester",
@@ -158,6 +159,16 @@ def admit(session: Session) -> Eligible:
         session.ctx.ledger.reserve(
             account(session), session.job_id, session.attempt, cost, session.ctx.now()
         )
+    return rows
+
+
+def admitted_rows(session: Session) -> EligibleRows:
+    """The rows that passed this attempt's gates, with what the job reads of them: the one way
+    from the table to tokens and ciphertexts."""
+    index = session.vault.get_array("eligible")
+    rows: EligibleRows = session.ctx.dataset.eligible_rows(
+        index, list(session.spec.match.on), own_attributes(session)
+    )
     return rows
 
 

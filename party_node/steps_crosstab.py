@@ -1,4 +1,4 @@
-"""encrypt → recheck → aggregate → open → close: this party's part of a cross-tab.
+"""encrypt → recheck → aggregate → open: this party's part of a cross-tab.
 
 Who runs it: the requester encrypts, re-checks and opens; the provider aggregates.
 protocols.md sections 2 and 5.  Learns: the requester the table under the provider's noise.
@@ -21,34 +21,34 @@ from protocol.crosstab import codec
 from protocol.crosstab.provider import Numbers, ProviderRows
 from protocol.crosstab.provider import aggregate as aggregate_cells
 from protocol.crosstab.requester import encrypt_rows, joint_codes, open_outputs
+from protocol.crosstab.spec import AttributeSpec
 from protocol.errors import Failed, Refused
 from protocol.release.noise import NoNoise
 from protocol.release.rules import release
+from protocol.rows import EligibleRows
 from protocol.wire import job_pb2 as pb
 
+Codes = npt.NDArray[np.int32]
+Handles = npt.NDArray[np.int64]
 
-def _handle_codes(session: Session, names: tuple[str, ...], sizes: list[int]) -> _Codes:
-    """Joint code and position among the eligible rows of every handle; -1 where no row is."""
-    index = session.vault.get_array("eligible")
-    of_handle = session.vault.get_array("rows_of_handles")
-    short = [name.split("/", 1)[1] for name in names]
-    dataset = session.ctx.dataset
-    codes = joint_codes([dataset.labels(name, index) for name in short], sizes, len(index))
-    at = np.full(len(of_handle), -1, dtype=np.int32)
+
+def _codes(rows: EligibleRows, attributes: tuple[AttributeSpec, ...], of_handle: Handles) -> Codes:
+    """int32[handles]: joint code of the row behind each handle; -1 for dummies and padding."""
+    sizes = [len(attribute.vocabulary) for attribute in attributes]
+    parts = [rows.labels[attribute.name.split("/", 1)[1]] for attribute in attributes]
+    codes = joint_codes(parts, sizes, len(rows))
+    found = np.full(len(of_handle), -1, dtype=np.int32)
     real = of_handle >= 0
-    at[real] = codes[of_handle[real]]
-    return at, of_handle
-
-
-_Codes = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
+    found[real] = codes[of_handle[real]]
+    return found
 
 
 def encrypt(session: Session, task: Incoming) -> Outgoing:
     """One packed one-hot per own handle, and one fresh Enc(0) per handle of the provider."""
     spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
     key = paillier_key(session)
-    sizes = [len(attribute.vocabulary) for attribute in spec.rows]
-    codes, _ = _handle_codes(session, session.spec.rows, sizes)
+    of_handle = session.vault.get_array("rows_of_handles")
+    codes = _codes(admission.admitted_rows(session), spec.rows, of_handle)
     kernel = session.ctx.kernel
     kernel.prepare(key, (spec.handles_a + spec.handles_b) * spec.ciphertexts_per_row)
     rows = encrypt_rows(spec, kernel, key, codes, spec.handles_b, task.progress)
@@ -77,11 +77,12 @@ def aggregate(session: Session, task: Incoming) -> Outgoing:
     spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
     n = session.offers[session.spec.requester].paillier_n
     public = ctx.make_key.received(n)
-    sizes = [len(attribute.vocabulary) for attribute in spec.columns]
-    codes, of_handle = _handle_codes(session, session.spec.columns, sizes)
-    still = _leave_out_withdrawn(session, codes, of_handle)
+    of_handle = session.vault.get_array("rows_of_handles")
+    own = admission.admitted_rows(session)
+    codes = _codes(own, spec.columns, of_handle)
+    still = _still_permitted(session, codes, of_handle)
     layout = codec.layout_body(task.framed("layout", codec.LAYOUT), spec)
-    rows = ProviderRows(codes, tuple(_numbers(session, of_handle)))
+    rows = ProviderRows(codes, tuple(_numbers(session, own, of_handle)))
     noise = ctx.noise if spec.noise else NoNoise()
     outputs = aggregate_cells(
         spec, ctx.kernel, public, layout, rows, noise, ctx.random, task.progress
@@ -104,8 +105,7 @@ def _payment(session: Session, rows: BitMap) -> Callable[[sa.Connection], None]:
     return commit
 
 
-def _leave_out_withdrawn(session: Session, codes: npt.NDArray[np.int32],
-                         of_handle: npt.NDArray[np.int64]) -> BitMap:  # fmt: skip
+def _still_permitted(session: Session, codes: Codes, of_handle: Handles) -> BitMap:
     """Rows whose consent ended since admission get code -1; returns the rows that stay."""
     index = session.vault.get_array("eligible")
     admitted = BitMap(index)
@@ -120,17 +120,15 @@ def _leave_out_withdrawn(session: Session, codes: npt.NDArray[np.int32],
     return still
 
 
-def _numbers(session: Session, of_handle: npt.NDArray[np.int64]) -> Iterator[Numbers]:
+def _numbers(session: Session, rows: EligibleRows, of_handle: Handles) -> Iterator[Numbers]:
     """Values and nulls of each summed attribute, in the order of the handles."""
-    index = session.vault.get_array("eligible")
     real = of_handle >= 0
     for name in session.spec.summed:
-        number = session.ctx.dataset.number(name.split("/", 1)[1], index)
-        values = np.zeros(len(of_handle), dtype=np.int64)
+        number = rows.numbers[name.split("/", 1)[1]]
+        values = np.full(len(of_handle), number.lo, dtype=np.int64)
         null = np.ones(len(of_handle), dtype=np.bool_)
-        values[real] = number.values[of_handle[real]]
         null[real] = number.null[of_handle[real]]
-        values[null] = number.lo
+        values[real] = np.where(null[real], number.lo, number.values[of_handle[real]])
         yield values, null
 
 

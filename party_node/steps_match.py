@@ -20,20 +20,10 @@ from protocol.errors import Failed, ProtocolViolation
 from protocol.psi.codec import membership_rows, points_body, points_head, tokens_head
 from protocol.psi.members import matched_rows
 from protocol.psi.tokens import HandleTable, assemble
-from protocol.rows import EligibleRows
 from protocol.wire import job_pb2 as pb
 from protocol.wire.psi_pb2 import Points
 
 _CHUNK = 1 << 16
-
-
-def _rows(session: Session) -> EligibleRows:
-    """This attempt's eligible rows, as fixed at admission."""
-    index = session.vault.get_array("eligible")
-    rows: EligibleRows = session.ctx.dataset.eligible_rows(
-        index, list(session.spec.match.on), admission.own_attributes(session)
-    )
-    return rows
 
 
 def _prepare(session: Session, task: Incoming) -> tuple[dict[str, int], bytes]:
@@ -52,7 +42,7 @@ def tokens(session: Session, task: Incoming) -> Outgoing:
     """Keyed mode: one 16-byte token per handle and type, shuffled, dummies and padding inside."""
     handles, k = _prepare(session, task)
     types = list(session.spec.match.on)
-    rows = _rows(session)
+    rows = admission.admitted_rows(session)
     prf = session.ctx.prf(k)
     found = [prf.tokens(kind, rows.identifiers[kind]) for kind in types]
     table = assemble(rows, types, found, k, handles[session.ctx.name], session.ctx.random)
@@ -64,7 +54,7 @@ def points(session: Session, task: Incoming) -> Outgoing:
     """ecdh mode: one blinded point per handle and type, under a scalar of this party and job."""
     handles, k = _prepare(session, task)
     types = list(session.spec.match.on)
-    rows = _rows(session)
+    rows = admission.admitted_rows(session)
     curve = session.ctx.curve()
     table = curve.assemble(
         rows, types, k, handles[session.ctx.name], session.vault.get("scalar"), session.ctx.random
