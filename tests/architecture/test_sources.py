@@ -169,6 +169,17 @@ def test_raw_rows_are_read_by_the_gate_and_the_composition_root_only(path: Path)
         assert read == set(), f"{module} imports {read}"
 
 
+@pytest.mark.parametrize("path", sources.python_files(sources.PRODUCT), ids=sources.name)
+def test_the_gate_alone_takes_rows_out_of_the_table(path: Path) -> None:
+    # `admission.admitted_rows` reads the rows that passed; nobody else asks the table for any.
+    if sources.module_of(path) in ("party_node.admission", "party_node.dataset"):
+        return
+    taken = {"eligible_rows", "identifiers", "labels", "number"}
+    for call, called in sources.calls(sources.tree(path)):
+        owner, _, name = called.rpartition(".")
+        assert not (owner.endswith("dataset") and name in taken), f"{path.name}:{call.lineno}"
+
+
 def test_planted_shortcuts_around_the_gate_are_found() -> None:
     alias = "from protocol.rows import EligibleRows as Rows\nRows(index=i, identifiers={})"
     assert makes_eligible_rows(ast.parse(alias)) == [2]
