@@ -19,6 +19,7 @@ from pathlib import Path
 from cryptography import x509
 
 from catalog.collaboration import Collaboration, load_collaboration
+from coordinator.main import version as own_version
 from protocol.errors import AssentError, BadInput
 from protocol.identity import Card, Keys
 from protocol.transport.kit import load_kit
@@ -144,7 +145,7 @@ async def _hello(server: Card, keys: Keys) -> Finding:
     if abs(offset) > CLOCK_LIMIT:
         return Finding(what, False, f"clocks differ by {offset:+.0f} s",
                        "set both clocks by NTP; consent freshness depends on them")  # fmt: skip
-    own = version("assent")
+    own = own_version()
     if their_version and their_version != own:
         return Finding(
             what, False, f"it runs version {their_version}, this machine {own}",

@@ -70,7 +70,8 @@ class Desk:
             "dry_run": dry_run,
             "providers": list(spec.providers),
         }
-        ctx.records.seen(job_id, spec.name, spec.requester, admission.describe(spec, ctx))
+        listed = f"{spec.name} (plan)" if dry_run else spec.name
+        ctx.records.seen(job_id, listed, spec.requester, admission.describe(spec, ctx))
         ctx.records.put(job_id, "asked", outcome.asked(spec))
         await self._port.submit(
             JobRequest(

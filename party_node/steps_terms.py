@@ -28,7 +28,8 @@ def offer(session: Session, task: Incoming) -> Outgoing:
     session.accept_proposal(task.sealed, task.requester)
     ctx, spec = session.ctx, session.spec
     said = admission.describe(spec, ctx)
-    ctx.records.seen(session.job_id, spec.name, spec.requester, said)
+    listed = f"{spec.name} (plan)" if session.dry_run else spec.name
+    ctx.records.seen(session.job_id, listed, spec.requester, said)
     check_own_part(session)
     if not session.vault.has("offer"):
         rows = admission.eligible(session)
