@@ -118,7 +118,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         for grid in grids(table):
             console.print(grid)
     if any(cell["withheld"] for cell in result.get("cells") or []):
-        console.print(Text("* of the released cells of the column only; does not compare"))
+        console.print(Text("no TGI in columns with withheld cells: the whole is not known there"))
     for cell in standing_out(result.get("cells") or [], result["requester"], most=1):
         way = "most above" if cell["more"] else "most below"
         console.print(

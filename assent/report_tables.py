@@ -22,8 +22,6 @@ _OWN_KEYS = frozenset({"count", "tgi", "withheld"})
 _SHADES = ((50.0, "b3"), (70.0, "b2"), (90.0, "b1"), (110.0, "n0"), (130.0, "a1"), (170.0, "a2"))
 _LAST_SHADE = "a3"
 
-# Behind a TGI of a column that is released in part.
-PARTIAL = "*"
 
 WITHHELD = {
     "below_min_cohort": "group too small",
@@ -103,12 +101,7 @@ def tables(cells: Sequence[Mapping[str, Any]], requester: str) -> tuple[Table, .
             tuple(_blocks(list(row_names), list(column_names), places, show)),
         )
 
-    partial = partial_columns(cells, columns_of)
-
-    def heat(cell: Mapping[str, Any]) -> Cell:
-        return _heat(cell, partial=_name(cell, columns_of) in partial)
-
-    made = [table("People, and TGI", heat)]
+    made = [table("People, and TGI", _heat)]
     for attribute in attributes:
 
         def show(cell: Mapping[str, Any], attribute: str = attribute) -> Cell:
@@ -151,18 +144,10 @@ def _shown(cell: Mapping[str, Any], show: Show) -> Cell:
     return show(cell)
 
 
-def partial_columns(cells: Sequence[Mapping[str, Any]], columns_of: Sequence[str]) -> set[str]:
-    """Columns with a withheld cell.  Their TGI knows the released cells only (ADR 0004): with
-    one released cell it says nothing but how small the withheld rows are made to look."""
-    return {_name(cell, columns_of) for cell in cells if cell.get("withheld")}
-
-
-def _heat(cell: Mapping[str, Any], *, partial: bool) -> Cell:
+def _heat(cell: Mapping[str, Any]) -> Cell:
     tgi = cell.get("tgi")
     if tgi is None:
         return Cell(number(cell.get("count")))
-    if partial:  # no colour: it would invite a comparison that the number cannot carry
-        return Cell(number(cell.get("count")), (f"TGI {tgi:,.0f} {PARTIAL}",))
     return Cell(number(cell.get("count")), (f"TGI {tgi:,.0f}",), shade(tgi))
 
 
@@ -187,15 +172,9 @@ def withheld_counts(cells: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def standing_out(
     cells: Sequence[Mapping[str, Any]], requester: str, most: int = 3
 ) -> tuple[dict[str, Any], ...]:
-    """The cells whose TGI is furthest above and below 100, at most `most` of each; cells of
-    columns that are released in part do not compare and are left out."""
+    """The cells whose TGI is furthest above and below 100, at most `most` of each."""
     rows_of, columns_of = axes(cells, requester)
-    partial = partial_columns(cells, columns_of)
-    known = [
-        cell
-        for cell in cells
-        if cell.get("tgi") is not None and _name(cell, columns_of) not in partial
-    ]
+    known = [cell for cell in cells if cell.get("tgi") is not None]
     ordered = sorted(known, key=lambda cell: -float(cell["tgi"]))
     high = [cell for cell in ordered if cell["tgi"] >= 110][:most]
     low = [cell for cell in reversed(ordered) if cell["tgi"] < 90][:most]

@@ -144,17 +144,17 @@ def test_withheld_cells_are_marked_with_the_reason_and_never_zero() -> None:
     assert "Withheld is not zero" in page
 
 
-def test_tgi_of_columns_released_in_part_is_marked_and_not_pointed_out() -> None:
+def test_a_cell_without_tgi_shows_its_count_and_is_not_pointed_out() -> None:
     cells = [
         cell("high", "travel", 812),
         cell("low", "travel", 300) | {"tgi": 60.0},
         cell("high", "games", None, "below_min_cohort"),
-        cell("low", "games", 60) | {"tgi": 217.0},
+        cell("low", "games", 60) | {"tgi": None},
     ]
     page = render([result(cells)], title="winback")
-    assert "<td><b>60</b><span>TGI 217 *</span></td>" in page  # no colour either
+    assert "<td><b>60</b></td>" in page  # no colour either
     assert '<td class="b2"><b>300</b><span>TGI 60</span></td>' in page
-    assert "* marks columns" in page
+    assert "A cell without TGI stands in a column with withheld cells" in page
     found = [(c["row"], c["column"]) for c in standing_out(cells, "retailer")]
     assert found == [("high", "travel"), ("low", "travel")]
 
