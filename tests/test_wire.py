@@ -1,0 +1,113 @@
+"""Nothing of a run leaks: whole jobs over mTLS, every message read inside TLS, every disk.
+
+Protects the central promise (docs/DISCLOSURE.md): neither what crosses a link nor what lies
+at the coordinator or the consent service, during a job or after it, holds an identifier, a
+label, a name, a value or a key of the run, in any form in which programs write them.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.wire import secrets
+from tests.wire.scan import Finding, Scanner
+from tests.wire.secrets import JOB_NAMES, UNKNOWN_ATTRIBUTE
+from tests.wire.world import SERVICES, WireWorld
+
+NODE_CALLS = {"Hello", "Lease", "Heartbeat", "UploadStatus", "Upload", "Download", "Complete"}
+CONSENT_CALLS = {"Hello", "Append", "Replicate"}
+_LOGGERS = ("assent.coordinator", "coordinator", "consent.service", "consent.store")
+
+
+def question(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "job": name,
+        "purpose": "audience_insight",
+        "protocol": "crosstab",
+        "requester": "shop",
+        "with": ["media"],
+        "match": {"on": ["phone", "email"], "mode": "keyed"},
+        "rows": "shop/loyalty_rank_qv",
+        "columns": "media/hobby_group_wj",
+        "measures": ["count", {"sum": "media/spent_amount_wj"}, {"mean": "media/spent_amount_wj"}],
+        "privacy": {"noise": "off"},
+    } | changes
+
+
+def members(name: str) -> dict[str, Any]:
+    return {
+        "job": name,
+        "purpose": "overlap_measurement",
+        "protocol": "psi",
+        "requester": "shop",
+        "with": ["media"],
+        "match": {"on": ["phone", "email"], "mode": "keyed", "reveal": "members"},
+    }
+
+
+def leaks(world: WireWorld, scanner: Scanner) -> list[Finding]:
+    """Everything that crossed, and everything that lies or lay at the two services."""
+    found = []
+    for name, recording in world.links.items():
+        found += scanner.find(recording.blob(), f"link {name}")
+    for folder in (world.folder, *world.snapshots):
+        for service in SERVICES:
+            for path in sorted((folder / service).rglob("*")):
+                where = str(path.relative_to(world.folder))
+                found += scanner.find(where.encode(), f"name of {where}")
+                if path.is_file():
+                    found += scanner.find(path.read_bytes(), where)
+    return found
+
+
+def artifacts(folders: list[Path]) -> int:
+    return sum(
+        path.stat().st_size
+        for folder in folders
+        for path in folder.glob("coordinator/artifacts/*/*")
+    )
+
+
+async def test_a_run_leaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    tables = secrets.companies(7)
+    async with WireWorld(tmp_path, tables).watch(monkeypatch) as world:
+        noisy = await world.run(**question(JOB_NAMES[0], privacy={"rho": 0.1}))
+        ecdh = {"on": ["phone", "email"], "mode": "ecdh"}
+        exact = await world.run(**question(JOB_NAMES[1], match=ecdh))
+        common = await world.run(**members(JOB_NAMES[2]))
+        refused = await world.run(
+            **question(JOB_NAMES[3], columns=f"media/{UNKNOWN_ATTRIBUTE}", measures=["count"])
+        )
+        plan = await world.run(dry_run=True, **question(JOB_NAMES[4]))
+        person = next(row[1] for row in tables["media"].rows if row[1])
+        said = await world.desks["media"].consent("phone", person, "all", "all", "all", "withdrawn")
+        later = await world.run(**question(JOB_NAMES[5]))
+        world.snapshot()
+        outcomes = [noisy, exact, common, plan, later]
+        assert [outcome.state for outcome in outcomes] == ["released"] * 5
+        assert refused.code == "unknown_attribute"
+        assert UNKNOWN_ATTRIBUTE in refused.error["cause"]  # so the words did travel
+        assert "1 row(s)" in said
+        assert "recorded" in said
+        patterns = list(secrets.of_run(world, [o.result for o in outcomes if o.result]))
+        for outcome in (noisy, exact, later):
+            record = world.nodes["shop"].ctx.records.record(outcome.job_id)
+            patterns += secrets.commitment_key(record)
+    scanner = Scanner(patterns)
+    for party in tables:
+        assert world.links[f"{party}-consent"].methods() >= CONSENT_CALLS
+        assert world.links[f"{party}-coordinator"].methods() >= NODE_CALLS
+    assert world.links["shop-coordinator"].methods() >= {"Submit", "Watch"}
+    assert "Fail" in world.links["media-coordinator"].methods()
+    assert artifacts(world.snapshots) > 100_000  # so the snapshots are of the middle of jobs
+    assert leaks(world, scanner) == []
+    for record in caplog.records:
+        if record.name.startswith(_LOGGERS):
+            assert scanner.find(record.getMessage().encode(), record.name) == []
