@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +37,22 @@ def socket_path(folder: Path) -> Path:
     if len(os.fsencode(direct)) <= _LONGEST_PATH:
         return direct
     name = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"assent-{os.getuid()}" / f"{name}.sock"
+    return _own_folder(Path(tempfile.gettempdir()) / f"assent-{os.getuid()}") / f"{name}.sock"
+
+
+def _own_folder(folder: Path) -> Path:
+    """`folder`, if there is one, is this user's alone: whoever owns it could put another
+    node's socket there."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return folder
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or not stat.S_ISDIR(status.st_mode):
+        raise BadInput(
+            f"{folder}: is not a folder of this user alone",
+            next_step="remove it, or use a data folder with a shorter path",
+        )
+    return folder
 
 
 class NodeClient:
