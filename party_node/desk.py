@@ -15,7 +15,7 @@ from typing import Any
 from catalog.job import JobSpec
 from catalog.vocabulary import CATEGORIES, PURPOSES
 from party_node import admission, outcome
-from party_node.session import NodeContext, proposal_info
+from party_node.session import NONCE, NodeContext, proposal_info
 from protocol import identity, transcript
 from protocol.encoding import canonical_json
 from protocol.errors import AssentError, BadInput, ErrorInfo
@@ -25,6 +25,7 @@ from protocol.wire import job_pb2
 from protocol.wire import node_pb2 as pb
 
 VERSIONS = {"psi": 1, "crosstab": 1}
+_PAUSES = (0.1, 0.5, 2.0)  # seconds between tries to hand in a job
 
 
 class Desk:
@@ -73,21 +74,33 @@ class Desk:
         listed = f"{spec.name} (plan)" if dry_run else spec.name
         ctx.records.seen(job_id, listed, spec.requester, admission.describe(spec, ctx))
         ctx.records.put(job_id, "asked", outcome.asked(spec))
-        await self._port.submit(
-            JobRequest(
-                job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
-                spec.parties, params, self._proposals(job_id, spec, dry_run),
-            )
+        request = JobRequest(
+            job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
+            spec.parties, params, self._proposals(job_id, spec, dry_run),
         )  # fmt: skip
+        await self._hand_in(request)
         return job_id
 
+    async def _hand_in(self, request: JobRequest) -> None:
+        """A lost answer may have been a yes: the same id again is the same job, once."""
+        for pause in _PAUSES:
+            try:
+                await self._port.submit(request)
+                return
+            except AssentError as error:
+                if not error.info.retryable:
+                    raise
+            await asyncio.sleep(pause)
+        await self._port.submit(request)
+
     def _proposals(self, job_id: str, spec: JobSpec, dry_run: bool) -> dict[str, bytes]:
-        canonical = spec.canonical()
-        digest = transcript.proposal_hash(job_id, canonical, dry_run=dry_run)
+        canonical, nonce = spec.canonical(), self._ctx.random(NONCE)
+        digest = transcript.proposal_hash(job_id, canonical, nonce=nonce, dry_run=dry_run)
         message = job_pb2.Proposal(
             job=canonical_json(canonical),
             signature=identity.sign(self._ctx.keys.signing, digest),
             dry_run=dry_run,
+            nonce=nonce,
         ).SerializeToString(deterministic=True)
         sealed = {}
         for party in spec.parties:

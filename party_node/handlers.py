@@ -6,11 +6,13 @@ the sessions' world (headers, arrays).  Adding a protocol adds its step kinds he
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+from sqlalchemy.exc import OperationalError
 
 from party_node import steps_crosstab, steps_match, steps_terms
 from party_node.runner import Handler as RunnerHandler
@@ -71,8 +73,27 @@ def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
             if not error.info.party:
                 raise _placed(error, ctx.name, task.step) from error
             raise
+        except (OSError, OperationalError) as error:
+            # The vault, the records and the ledger write too; any other such error is a bug.
+            if not _is_full(error):
+                raise
+            raise _placed(_disk_full(), ctx.name, task.step) from error
 
     return run
+
+
+def _is_full(error: OSError | OperationalError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "full" in str(error.orig)
+
+
+def _disk_full() -> Failed:
+    return Failed(
+        "disk_full",
+        "the node's disk is full",
+        next_step="make room in the node's data folder; the job can then be run again",
+    )
 
 
 def _placed(error: AssentError, party: str, step: str) -> AssentError:
@@ -104,21 +125,14 @@ def _approval(session: Session) -> None:
 def _written(made: Outgoing, task: StepTask) -> StepOutput:
     """The artifact as a file in the step's own folder: header, then the chunks as they come."""
     path = task.workdir / "output"
-    try:
-        with path.open("wb") as file:
-            file.write(frame_head(made.header))
-            for chunk in made.chunks:
-                if task.cancelled.is_set():
-                    raise Failed("cancelled", "the job ended while this step was at work")
-                file.write(np.ascontiguousarray(chunk).data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise Failed(
-            "disk_full",
-            f"an output could not be stored ({error.strerror})",
-            next_step="make room on the node's disk; the job can then be run again",
-        ) from error
+    with path.open("wb") as file:
+        file.write(frame_head(made.header))
+        for chunk in made.chunks:
+            if task.cancelled.is_set():
+                raise Failed("cancelled", "the job ended while this step was at work")
+            file.write(np.ascontiguousarray(chunk).data)
+        file.flush()
+        os.fsync(file.fileno())
     return StepOutput(path, made.commit)
 
 

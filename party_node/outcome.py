@@ -21,6 +21,13 @@ from protocol.errors import ErrorInfo, ProtocolViolation
 from protocol.release.rules import ReleasedTable
 
 SEALED = "sealed:"
+_BEFORE = {
+    "unknown_party": (
+        "the requester's card is not in this company's collaboration.yaml",
+        "exchange cards with that company, then run the job again",
+    )
+}
+_UNSAID = ("its node did not accept the proposal", "the reason is in that company's own log")
 
 
 def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) -> dict[str, Any]:
@@ -119,11 +126,13 @@ def sign_result(session: Session, result: dict[str, Any]) -> bytes:
 
 def seal_error(info: ErrorInfo, job: str, requester_key: bytes | None) -> ErrorInfo:
     """`info` as it may pass the coordinator: code, party and stage in clear, words sealed."""
+    if requester_key is None:
+        # Before a proposal is accepted there is nobody to seal to, and nothing to give away.
+        cause, next_step = _BEFORE.get(info.code, _UNSAID)
+        return ErrorInfo(info.code, cause, info.party, info.stage, next_step)
     words = json.dumps([info.cause, info.next_step], ensure_ascii=False).encode()
-    cause = "the words are sealed"
-    if requester_key is not None:
-        sealed = identity.seal(requester_key, words, _error_info(job, info))
-        cause = SEALED + base64.b64encode(sealed).decode()
+    sealed = identity.seal(requester_key, words, _error_info(job, info))
+    cause = SEALED + base64.b64encode(sealed).decode()
     return ErrorInfo(info.code, cause, info.party, info.stage)
 
 
