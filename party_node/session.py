@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from protocol.psi.tokens import KeyedPrf
     from protocol.release.noise import NoiseSource
 
+NONCE = 32
 # Before a job hash exists, artifacts are bound to the proposal instead.
 BEFORE_HASH = frozenset({"offer", "admit", "plan"})
 
@@ -115,9 +116,11 @@ class Session:
         spec = JobSpec.from_canonical(json.loads(message.job))
         if spec.requester != requester:
             raise ProtocolViolation("equivocation", "the proposal names another requester")
+        if len(message.nonce) != NONCE:
+            raise ProtocolViolation("bad_artifact", "the proposal has no nonce", party=requester)
         identity.verify(
             self.card(requester).signing_key,
-            transcript.proposal_hash(self.job_id, spec.canonical(), dry_run=message.dry_run),
+            _hash_of(self.job_id, spec, message),
             message.signature,
             "the proposal",
         )
@@ -143,7 +146,7 @@ class Session:
 
     @cached_property
     def proposal_hash(self) -> bytes:
-        return transcript.proposal_hash(self.job_id, self.spec.canonical(), dry_run=self.dry_run)
+        return _hash_of(self.job_id, self.spec, self._proposal)
 
     @property
     def is_requester(self) -> bool:
@@ -275,6 +278,12 @@ class Session:
     def _measure(self, name: str) -> MeasureSpec:
         offered = self._offered(name)
         return MeasureSpec(name, offered.lo, offered.hi, offered.decimals, offered.nullable)
+
+
+def _hash_of(job_id: str, spec: JobSpec, message: pb.Proposal) -> bytes:
+    return transcript.proposal_hash(
+        job_id, spec.canonical(), nonce=message.nonce, dry_run=message.dry_run
+    )
 
 
 def proposal_info(job_id: str, requester: str, recipient: str) -> bytes:

@@ -56,11 +56,17 @@ def verify(tag: ArtifactTag, digest: bytes, signature: bytes, public_key: bytes)
         ) from error
 
 
-def proposal_hash(job_id: str, job: Mapping[str, Any], *, dry_run: bool = False) -> bytes:
+def proposal_hash(
+    job_id: str, job: Mapping[str, Any], *, nonce: bytes = b"", dry_run: bool = False
+) -> bytes:
     """Binds what is said before the parties' nonces are known: job id, canonical job, and
-    whether only a plan is asked for."""
+    whether only a plan is asked for.
+
+    nonce: 32 fresh bytes of the requester, which the coordinator never sees.  It holds
+    signatures over this hash, and a question is soon guessed.
+    """
     kind = "plan" if dry_run else "run"
-    return sha256(length_prefixed("assent/proposal/v1", job_id, kind, canonical_json(job)))
+    return sha256(length_prefixed("assent/proposal/v1", job_id, kind, nonce, canonical_json(job)))
 
 
 def job_hash(job_id: str, job: Mapping[str, Any], offers: Mapping[str, bytes]) -> bytes:

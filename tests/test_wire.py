@@ -7,12 +7,19 @@ label, a name, a value or a key of the run, in any form in which programs write 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from protocol import transcript
+from protocol.errors import ProtocolViolation
+from protocol.transcript import ArtifactTag
+from protocol.wire import coordinator_pb2 as pb
+from protocol.wire import job_pb2
 from tests.wire import secrets
 from tests.wire.scan import Finding, Scanner
 from tests.wire.secrets import JOB_NAMES, UNKNOWN_ATTRIBUTE
@@ -111,3 +118,38 @@ async def test_a_run_leaks_nothing(
     for record in caplog.records:
         if record.name.startswith(_LOGGERS):
             assert scanner.find(record.getMessage().encode(), record.name) == []
+
+
+async def test_no_signature_tests_a_guess_of_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The coordinator holds signatures and public keys, so it must lack something signed.
+
+    Before the parties' nonces are known, offers, admissions and plans are bound to the proposal;
+    a proposal of guessable words alone would let the coordinator try questions until one fits.
+    """
+    asked = question(JOB_NAMES[4])
+    async with WireWorld(tmp_path, secrets.companies(8)).watch(monkeypatch) as world:
+        outcome = await world.run(dry_run=True, **asked)
+        assert outcome.state == "released"
+    canonical = world.job(**asked).canonical()
+    proposal = next(value for name, value in world.vault if name == "proposal")
+    nonce = job_pb2.Proposal.FromString(proposal).nonce  # a secret of the run, see secrets.py
+    signed, verified = set(), set()
+    for party in world.companies:
+        for message in world.links[f"{party}-coordinator"].messages:
+            if (message.method, message.direction, message.head) != ("Complete", "up", False):
+                continue
+            done = pb.CompleteRequest.FromString(message.data)
+            key, card = done.key, world.keys[party].card
+            signed.add(key.step)
+            for known, recipient in product((b"", bytes(32), nonce), ("*", *world.keys)):
+                guess = transcript.proposal_hash(
+                    outcome.job_id, canonical, nonce=known, dry_run=True
+                )
+                tag = ArtifactTag(guess, key.step, key.attempt, party, recipient)
+                with contextlib.suppress(ProtocolViolation):
+                    transcript.verify(tag, done.sha256, done.signature, card.signing_key)
+                    assert known == nonce, f"{key.step} tells a guess of the question"
+                    verified.add(key.step)
+    assert signed == verified == {"offer/shop", "offer/media", "plan/shop", "plan/media"}

@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Proposal(_message.Message):
-    __slots__ = ("job", "signature", "dry_run")
+    __slots__ = ("job", "signature", "dry_run", "nonce")
     JOB_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
     job: bytes
     signature: bytes
     dry_run: bool
-    def __init__(self, job: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    nonce: bytes
+    def __init__(self, job: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., dry_run: _Optional[bool] = ..., nonce: _Optional[bytes] = ...) -> None: ...
 
 class AttributeOffer(_message.Message):
     __slots__ = ("name", "kind", "category", "vocabulary", "lo", "hi", "decimals", "nullable")

@@ -164,6 +164,7 @@ def _vault(name: str, value: bytes) -> Iterator[Pattern]:
         proposal = job_pb2.Proposal.FromString(value)
         yield from scan.text("the question", proposal.job.decode())
         yield from scan.written("signature under the question", proposal.signature)
+        yield from scan.key("nonce of the question", proposal.nonce)
     if name == "offer":
         # Whoever had the nonces could test guesses of the question against the job hash.
         offer = job_pb2.Offer.FromString(value)
