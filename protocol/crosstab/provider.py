@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from protocol.crosstab.spec import Block, CrosstabSpec
+from protocol.encoding import chunk_ranges
 from protocol.errors import Failed, ProtocolViolation
 from protocol.paillier.kernel import Kernel
 from protocol.paillier.keys import PublicKey
+from protocol.paillier.packing import PackedBound, RandomBytes, uniform_below
 from protocol.release.noise import NoiseSource, draw
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]
-RandomBytes = Callable[[int], bytes]
 Progress = Callable[[int, int], None]
 
 
@@ -36,6 +38,14 @@ class ProviderRows:
 
     codes: npt.NDArray[np.int32]
     numbers: tuple[Numbers, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Encrypted totals of one output, and what each of their slots is known to lie in."""
+
+    cts: Bytes
+    bound: PackedBound
 
 
 @dataclass
@@ -86,12 +96,9 @@ def aggregate(
         column = layout[:, position * width : (position + 1) * width]
         sums = _cell_sums(spec, kernel, public, column, rows, passes)
         if position == 0:
-            people = np.zeros(len(sums[0]), dtype=np.int32)
-            total = kernel.sum_by_group(public, sums[0], people, 1)
-            overlap = _protect_overlap(spec, kernel, public, total, noise, random)
+            overlap = _protect_overlap(spec, kernel, public, sums[0], noise, random)
         if spec.has_table:
-            blocks = np.concatenate(sums)
-            parts.append(_protect_blocks(spec, block, kernel, public, blocks, noise, random))
+            parts.append(_protect_blocks(spec, block, kernel, public, sums, noise, random))
     assert overlap is not None  # blocks are never empty
     return kernel.rerandomise(public, np.concatenate([overlap, *parts]), random)
 
@@ -125,30 +132,41 @@ def _cell_sums(
     column: Bytes,
     rows: ProviderRows,
     passes: _Passes,
-) -> list[Bytes]:
+) -> list[_Totals]:
     """Per cell output uint8[column values, width]: the encrypted totals, no noise yet.
 
     For an overlap-only job: the one total of all rows.
     """
     codes, cells = rows.codes, spec.column_cells
-    count = kernel.sum_by_group(public, column, codes, cells, passes.next())
+    row = PackedBound(0, 1, spec.width)
+    # However many rows are laid out, no more than n_pad of them are a person of A.
+    counted = row.sum_of(spec.people)
+    count = _Totals(kernel.sum_by_group(public, column, codes, cells, passes.next()), counted)
     found = [count]
     for measure, (values, null) in zip(spec.measures, rows.numbers, strict=True):
         own = count
         groups = codes
         if measure.nullable:
             # Nulls are few: count minus nulls is cheaper than a second pass over the values.
+            # They are among the counted, so what is left is still a count.
             nulls = np.where(null, codes, np.int32(-1)).astype(np.int32)
             absent = kernel.sum_by_group(public, column, nulls, cells, passes.next())
-            own = kernel.linear(public, [(count, 1), (absent, -1)], [0] * cells)
+            terms = [(count.cts, 1), (absent, -1)]
+            own = _Totals(kernel.linear(public, terms, [0] * cells), counted)
             groups = np.where(null, np.int32(-1), codes).astype(np.int32)
         weights = np.where(groups >= 0, values - measure.lo, 0).astype(np.uint64)
+        weighted = row.dot(spec.people, measure.hi - measure.lo)
         bits = max(1, (measure.hi - measure.lo).bit_length())
         advance = passes.next()
-        dot = kernel.dot_by_group(public, column, groups, cells, weights, bits, advance)
-        # Σ(v - mid): exponents v - lo are not negative, own·(lo - mid) corrects them.
-        terms = [(dot, 1), (own, measure.lo - measure.mid)]
-        found.append(kernel.linear(public, terms, [0] * cells))
+        product = kernel.dot_by_group(public, column, groups, cells, weights, bits, advance)
+        dot = _Totals(product, weighted)
+        # Σ(v - mid): exponents v - lo are not negative, own·(lo - mid) corrects them.  The
+        # bounds of the two terms do not simply add: both are sums over the same people, to
+        # whom each of them gives v - lo and lo - mid, so v - mid.
+        centred = PackedBound(measure.lo - measure.mid, measure.hi - measure.mid, spec.width)
+        bound = centred.sum_of(spec.people)
+        terms = [(dot.cts, 1), (own.cts, measure.lo - measure.mid)]
+        found.append(_Totals(kernel.linear(public, terms, [0] * cells), bound))
         if measure.nullable:
             found.append(own)
     return found
@@ -158,15 +176,19 @@ def _protect_overlap(
     spec: CrosstabSpec,
     kernel: Kernel,
     public: PublicKey,
-    total: Bytes,
+    count: _Totals,
     noise: NoiseSource,
     random: RandomBytes,
 ) -> Bytes:
-    """Slot 0 under noise; the row totals above it are lost in the fill."""
-    output = spec.overlap_output
-    slot = output.bias + int(draw(noise, output.scale, 1)[0])
-    fill = _fill(public, spec.width, random)
-    return kernel.linear(public, [(total, 1)], [slot + fill])
+    """Slot 0 of all cells together under noise; the row totals above it are lost in the fill."""
+    output, layout = spec.overlap_output, spec.overlap_layout
+    # A row lies in one cell at most, so the sum over the cells has the bound of one of them.
+    output.opening.check_fits(count.bound)
+    cells = np.zeros(len(count.cts), dtype=np.int32)
+    total = kernel.sum_by_group(public, count.cts, cells, 1)
+    slot = output.opening.bias + int(draw(noise, output.scale, 1)[0])
+    plain = layout.pack_one([slot]) + layout.top_fill(public.n, random)
+    return kernel.linear(public, [(total, 1)], [plain])
 
 
 def _protect_blocks(
@@ -174,65 +196,46 @@ def _protect_blocks(
     block: Block,
     kernel: Kernel,
     public: PublicKey,
-    blocks: Bytes,
+    sums: list[_Totals],
     noise: NoiseSource,
     random: RandomBytes,
 ) -> Bytes:
     """Shift `per_output` blocks into each output; noise, bias and mask per slot; fill above.
 
-    blocks: uint8[cell outputs · column values, width], output-major.
+    sums: per cell output the totals of its column values.
     """
-    adds = _block_plaintexts(spec, block, noise, random)
-    per, total = block.per_output, len(blocks)
-    groups = -(-total // per)
+    for output, totals in zip(spec.cell_outputs, sums, strict=True):
+        output.opening.check_fits(totals.bound)
+    blocks = np.concatenate([totals.cts for totals in sums])
+    adds = _block_adds(spec, block, noise, random)
+    per, groups = block.per_output, spec.outputs_of(block)
     terms: list[tuple[Bytes, int]] = []
-    for place in range(min(per, total)):
+    for place in range(min(per, len(blocks))):
         placed = np.zeros((groups, blocks.shape[1]), dtype=np.uint8)
         placed[:, 0] = 1  # the integer 1 is Enc(0): the last output may hold fewer blocks
         mine = blocks[place::per]
         placed[: len(mine)] = mine
-        terms.append((placed, 1 << (place * block.bits)))
+        terms.append((placed, 1 << block.layout.times(place).declared_bits))
     plain: list[int] = []
-    for group in range(groups):
-        here = adds[group * per : (group + 1) * per]
-        slots = sum(add << (place * block.bits) for place, add in enumerate(here))
-        plain.append(slots + _fill(public, len(here) * block.bits, random))
+    for start, end in chunk_ranges(len(adds), per):
+        layout = block.layout.times(end - start)
+        slots = layout.pack_one(list(chain.from_iterable(adds[start:end])))
+        plain.append(slots + layout.top_fill(public.n, random))
     return kernel.linear(public, terms, plain)
 
 
-def _block_plaintexts(
+def _block_adds(
     spec: CrosstabSpec, block: Block, noise: NoiseSource, random: RandomBytes
-) -> list[int]:
-    """What B adds to each block: per slot bias and noise, and the mask over slot 0."""
-    found: list[int] = []
+) -> list[list[int]]:
+    """What B adds to the slots of each block: bias and noise, and the mask over slot 0."""
+    # Slot 0 would be a column total, which never leaves: a uniform mask of w0 bits hides
+    # its w bits to 2^-64, and cannot carry into the next slot.
+    span = (1 << spec.overlap_width) - (1 << spec.width)
+    found: list[list[int]] = []
     for output in spec.cell_outputs:
-        drawn = draw(noise, output.scale, spec.column_cells * block.slots)
-        for cell in range(spec.column_cells):
-            add = 0
-            if block.head:
-                # Slot 0 would be a column total, which never leaves: a uniform mask of
-                # w0 bits hides its w bits to 2^-64, and cannot carry into the next slot.
-                span = (1 << spec.overlap_width) - (1 << spec.width)
-                add = output.lower + uniform_below(span, random)
-            for slot in range(block.slots):
-                value = output.bias + int(drawn[cell * block.slots + slot])
-                add += value << (block.head + slot * spec.width)
-            found.append(add)
+        opening = output.opening
+        drawn = draw(noise, output.scale, spec.column_cells * len(block.values))
+        for cell in drawn.reshape(spec.column_cells, len(block.values)).tolist():
+            masks = [opening.u_minus + uniform_below(span, random) for _ in range(block.head)]
+            found.append([*masks, *(opening.bias + value for value in cell)])
     return found
-
-
-def _fill(public: PublicKey, used_bits: int, random: RandomBytes) -> int:
-    """Fresh random bits above the declared slots, up to n: an honest total never wraps."""
-    return uniform_below(public.n >> used_bits, random) << used_bits
-
-
-def uniform_below(bound: int, random: RandomBytes) -> int:
-    """Uniform in [0, bound) by rejection."""
-    if bound < 1:
-        raise ValueError("an empty range has no uniform value")
-    bits = (bound - 1).bit_length()
-    size = -(-bits // 8)
-    while True:
-        value = int.from_bytes(random(size), "little") & ((1 << bits) - 1)
-        if value < bound:
-            return value

@@ -8,11 +8,12 @@ Source: protocols.md section 2, steps 3 and 7; layout in `protocol.crosstab.spec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
 
-from protocol.crosstab.spec import COUNT, OWN_COUNT, SUM, CrosstabSpec, Output
+from protocol.crosstab.spec import COUNT, OWN_COUNT, SUM, CrosstabSpec
 from protocol.crosstab.totals import Cells, NoisyTotals
 from protocol.encoding import chunk_ranges
 from protocol.errors import Failed
@@ -44,18 +45,13 @@ def joint_codes(
 
 def one_hots(spec: CrosstabSpec) -> npt.NDArray[np.uint8]:
     """uint8[row values + 1, k, key_bits/8]: the plaintexts of a row; entry 0 is all zero."""
-    blocks = spec.blocks
-    values = spec.row_cells if spec.has_table else 1
-    width = spec.key_bits // 8
-    table = np.zeros((values + 1, len(blocks), width), dtype=np.uint8)
-    for position, block in enumerate(blocks):
-        overlap = 1 if position == 0 else 0
-        tagged = range(block.first, block.first + block.slots)
-        for value in range(values):
-            plain = overlap
-            if value in tagged:
-                plain += 1 << (block.head + (value - block.first) * spec.width)
-            table[value + 1, position] = np.frombuffer(plain.to_bytes(width, "little"), np.uint8)
+    values = np.arange(spec.row_cells if spec.has_table else 1, dtype=np.int32)
+    table = np.zeros((len(values) + 1, len(spec.blocks), spec.key_bits // 8), dtype=np.uint8)
+    for position, block in enumerate(spec.blocks):
+        tags = np.full(len(values), -1, dtype=np.int32)
+        tags[block.values.start : block.values.stop] = block.head + np.arange(len(block.values))
+        table[1:, position] = block.layout.units(tags)
+    table[1:, 0] |= spec.blocks[0].layout.units(np.zeros_like(values))
     return table
 
 
@@ -102,8 +98,9 @@ def open_outputs(
     if outputs.shape != (spec.output_ciphertexts, spec.ciphertext_width):
         raise Failed("bad_outputs", "the provider returned another number of outputs")
     kernel.check(key.public, outputs)
-    plain = [int.from_bytes(row.tobytes(), "little") for row in kernel.decrypt(key, outputs)]
-    overlap = _opened(spec, spec.overlap_output, plain[0] & ((1 << spec.width) - 1))
+    plain = kernel.decrypt(key, outputs)
+    ((slot,),) = spec.overlap_layout.unpack(plain[:1])
+    overlap = spec.overlap_output.opening.open(slot, spec.overlap_output.kind)
     if not spec.has_table:
         return NoisyTotals(overlap, np.zeros((0, 0), dtype=np.int64))
     tables = _unpack(spec, plain[1:])
@@ -116,32 +113,17 @@ def open_outputs(
     )
 
 
-def _unpack(spec: CrosstabSpec, plain: list[int]) -> list[Cells]:
+def _unpack(spec: CrosstabSpec, plain: npt.NDArray[np.uint8]) -> list[Cells]:
     """One int64[row values, column values] per cell output."""
     columns = spec.column_cells
     found = [np.zeros((spec.row_cells, columns), dtype=np.int64) for _ in spec.cell_outputs]
-    slot_mask = (1 << spec.width) - 1
-    at = 0
     for block in spec.blocks:
-        for index in range(len(spec.cell_outputs) * columns):
-            measure, column = divmod(index, columns)
-            group, place = divmod(index, block.per_output)
-            value = plain[at + group] >> (place * block.bits + block.head)
-            for slot in range(block.slots):
-                raw = (value >> (slot * spec.width)) & slot_mask
-                opened = _opened(spec, spec.cell_outputs[measure], raw)
-                found[measure][block.first + slot, column] = opened
-        at += -(-len(spec.cell_outputs) * columns // block.per_output)
+        mine, plain = np.split(plain, [spec.outputs_of(block)])
+        # Block after block; the last output may hold fewer, and what follows is fill.
+        slots = chain.from_iterable(block.layout.times(block.per_output).unpack(mine))
+        for output, table in zip(spec.cell_outputs, found, strict=True):
+            for column in range(columns):
+                here = islice(slots, len(block.layout.widths))
+                for value, slot in zip(block.values, islice(here, block.head, None), strict=True):
+                    table[value, column] = output.opening.open(slot, output.kind)
     return found
-
-
-def _opened(spec: CrosstabSpec, output: Output, raw: int) -> int:
-    if raw > output.largest:
-        raise Failed(
-            "out_of_range",
-            f"a slot of {output.kind} lies above its declared bound",
-            stage="open",
-            next_step="the provider's or the coordinator's software did not keep the protocol; "
-            "run the job again, and if it repeats compare versions",
-        )
-    return raw - output.bias

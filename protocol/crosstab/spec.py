@@ -22,12 +22,12 @@ from functools import cached_property
 from math import prod
 
 from protocol.errors import BadInput, Refused
+from protocol.paillier.packing import Opening, SlotLayout, capacity, slots_per_ciphertext
 from protocol.release.noise import NoiseScale, noise_scale
 
 MAX_CIPHERTEXTS_PER_ROW = 4
 MAX_CELLS = 4096
 MASK_BITS = 64  # statistical hiding of the overlap slot where it must not leave
-SPARE_BITS = 66  # of |n|, never declared: room for the random fill above the slots
 MAX_WIDTH = 62  # totals and noise are int64 at both ends
 
 OVERLAP, COUNT, SUM, OWN_COUNT = "overlap", "count", "sum", "own_count"
@@ -66,41 +66,30 @@ class MeasureSpec:
 
 @dataclass(frozen=True)
 class Output:
-    """One measured thing: what it is, the bounds on its true total, and its noise.
-
-    upper, lower: U⁺ and U⁻, the total lies in [-lower, upper].
-    """
+    """One measured thing: what it is, its noise, and how its slot is biased and read."""
 
     kind: str
     attribute: str
-    upper: int
-    lower: int
     scale: NoiseScale
+    opening: Opening
 
     @property
     def key(self) -> str:
         return f"{self.kind}:{self.attribute}" if self.attribute else self.kind
 
-    @property
-    def bias(self) -> int:
-        """What the one noise adder adds so that the slot cannot be negative (formula 4)."""
-        return self.lower + self.scale.clamp
-
-    @property
-    def largest(self) -> int:
-        """The largest value an honest slot can hold: U⁺ + U⁻ + 2t."""
-        return self.upper + self.lower + 2 * self.scale.clamp
-
 
 @dataclass(frozen=True)
 class Block:
-    """Ciphertext i of a row: `head` bits of overlap slot, then `slots` row values from `first`."""
+    """Ciphertext i of a row: the overlap's slot where `head` is 1, then one per row value."""
 
+    layout: SlotLayout
     head: int
-    first: int
-    slots: int
-    bits: int
-    per_output: int
+    values: range
+
+    @property
+    def per_output(self) -> int:
+        """How many blocks fit into one output."""
+        return slots_per_ciphertext(self.layout.bits, self.layout.declared_bits)
 
 
 @dataclass(frozen=True)
@@ -156,20 +145,21 @@ class CrosstabSpec:
                 f"{self.cells} cells, the limit is {MAX_CELLS}"
             )
         if self.width > MAX_WIDTH:
-            widest = max(self.outputs, key=lambda output: output.largest)
+            widest = max(self.outputs, key=lambda output: output.opening.largest)
             raise _too_large(
                 f"{widest.key} over {self.people} padded people needs {self.width} bits a slot, "
                 f"the limit is {MAX_WIDTH}; narrower bounds or fewer decimals need fewer"
             )
-        if self.capacity < self.overlap_width:
+        room = capacity(self.key_bits)
+        if room < self.overlap_width:
             raise _too_large(
-                f"a {self.key_bits}-bit key has {self.capacity} bits for slots, "
+                f"a {self.key_bits}-bit key has {room} bits for slots, "
                 f"the overlap alone needs {self.overlap_width}"
             )
         if self.ciphertexts_per_row > MAX_CIPHERTEXTS_PER_ROW:
             raise _too_large(
                 f"{self.row_cells} row values at {self.width} bits a slot need "
-                f"{self.ciphertexts_per_row} ciphertexts per row of {self.capacity} bits, "
+                f"{self.ciphertexts_per_row} ciphertexts per row of {room} bits, "
                 f"the limit is {MAX_CIPHERTEXTS_PER_ROW}"
             )
 
@@ -220,7 +210,8 @@ class CrosstabSpec:
     def _output(self, kind: str, attribute: str, above: int, below: int, delta: int) -> Output:
         rho = self.rho_nano if self.noise else 0
         scale = noise_scale(delta, rho, self.measure_count)
-        return Output(kind, attribute, self.people * above, self.people * below, scale)
+        opening = Opening(self.people * above, self.people * below, scale.clamp)
+        return Output(kind, attribute, scale, opening)
 
     @property
     def overlap_output(self) -> Output:
@@ -235,7 +226,7 @@ class CrosstabSpec:
     @cached_property
     def width(self) -> int:
         """w: one slot width per job, the widest measure's (formula 3)."""
-        return max(output.largest for output in self.outputs).bit_length()
+        return max(output.opening.width for output in self.outputs)
 
     @property
     def overlap_width(self) -> int:
@@ -243,38 +234,36 @@ class CrosstabSpec:
         return self.width + MASK_BITS
 
     @property
-    def capacity(self) -> int:
-        """Bits of a plaintext that slots may use."""
-        return self.key_bits - SPARE_BITS
+    def overlap_layout(self) -> SlotLayout:
+        """Of the overlap's output: w bits of slot 0, and nothing else is declared."""
+        return SlotLayout(self.key_bits, (self.width,))
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The ciphertexts of one row."""
         found: list[Block] = []
-        left = self.row_cells if self.has_table else 0
-        first, head = 0, self.overlap_width
-        while not found or left:
-            slots = min(left, (self.capacity - head) // self.width)
-            bits = head + slots * self.width
-            found.append(Block(head, first, slots, bits, max(1, self.capacity // bits)))
-            first, left, head = first + slots, left - slots, 0
+        values = range(self.row_cells if self.has_table else 0)
+        head: tuple[int, ...] = (self.overlap_width,)
+        while not found or values:
+            slots = slots_per_ciphertext(self.key_bits, self.width, taken=sum(head))
+            here, values = values[:slots], values[slots:]
+            layout = SlotLayout(self.key_bits, head + (self.width,) * len(here))
+            found.append(Block(layout, len(head), here))
+            head = ()
         return tuple(found)
 
     @property
     def ciphertexts_per_row(self) -> int:
-        if not self.has_table:
-            return 1
-        in_first = (self.capacity - self.overlap_width) // self.width
-        rest = max(0, self.row_cells - in_first)
-        return 1 + -(-rest // (self.capacity // self.width))
+        return len(self.blocks)
+
+    def outputs_of(self, block: Block) -> int:
+        """Ciphertexts that hold this block of every cell output."""
+        return -(-len(self.cell_outputs) * self.column_cells // block.per_output)
 
     @cached_property
     def output_ciphertexts(self) -> int:
         """Ciphertexts that B returns: the overlap, then the blocks."""
-        per_position = len(self.cell_outputs) * self.column_cells
-        if not self.has_table:
-            return 1
-        return 1 + sum(-(-per_position // block.per_output) for block in self.blocks)
+        return 1 + sum(self.outputs_of(block) for block in self.blocks)
 
     @property
     def ciphertext_width(self) -> int:

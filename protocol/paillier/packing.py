@@ -2,7 +2,7 @@
 
 Who runs it: A packs rows and opens outputs, B adds bias and noise; both derive the layout.
 Learns: A, on opening, the declared slots and nothing above them.
-Source: protocols.md section 0 (packing) and section 7, formulas 1 to 4.
+Source: protocols.md section 0 (packing) and section 7, formulas 3 and 4.
 
 Slot 0 lies at the least significant bits.  Slots are unsigned: what may be negative gets its
 bias before it is read, so that no slot borrows from the next.
@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -32,24 +31,26 @@ def capacity(bits: int) -> int:
     return bits - SPARE_BITS
 
 
-def slots_per_ciphertext(bits: int, width: int) -> int:
-    """⌊(|n|-66)/w⌋."""
-    return capacity(bits) // width
+def slots_per_ciphertext(bits: int, width: int, taken: int = 0) -> int:
+    """⌊(|n|-66)/w⌋, less what `taken` bits leave no room for."""
+    return (capacity(bits) - taken) // width
 
 
-def clamp_of(sigma: float) -> int:
-    """t = ⌈10σ⌉+1, what noise is clamped to; no noise, no clamp.  P(|N| > t) ≤ 2^-71."""
-    return ceil(10 * sigma) + 1 if sigma > 0 else 0
-
-
-def slot_width(u_plus: int, u_minus: int, adders: int, t: int) -> int:
-    """w = bitlen(U⁺ + U⁻ + 2·a·t) (formula 3)."""
-    return (u_plus + u_minus + 2 * adders * t).bit_length()
+def uniform_below(bound: int, random: RandomBytes) -> int:
+    """Uniform in [0, bound) by rejection."""
+    if bound < 1:
+        raise ValueError("an empty range has no uniform value")
+    bits = (bound - 1).bit_length()
+    size = -(-bits // 8)
+    while True:
+        value = int.from_bytes(random(size), "little") & ((1 << bits) - 1)
+        if value < bound:
+            return value
 
 
 @dataclass(frozen=True)
 class PackedBound:
-    """What every slot of a ciphertext is known to lie in: part of its typed header.
+    """What every slot of a ciphertext is known to lie in.
 
     low, high: inclusive; width: bits of a slot.  Operations on ciphertexts go through here
     first: what could exceed the slot is refused before it happens.
@@ -64,17 +65,9 @@ class PackedBound:
             raise ValueError("a bound's low end lies above its high end")
         needed = (self.high - self.low).bit_length()
         if needed > self.width:
-            raise Refused(
-                "slot_overflow",
-                f"values from {self.low} to {self.high} need {needed} bits, "
-                f"a slot has {self.width}",
-                next_step="ask for narrower bounds, fewer decimals or fewer people",
+            raise _overflow(
+                f"values from {self.low} to {self.high} need {needed} bits, a slot has {self.width}"
             )
-
-    @property
-    def magnitude(self) -> int:
-        """The bound on |slot|."""
-        return max(abs(self.low), abs(self.high))
 
     def add(self, other: PackedBound) -> PackedBound:
         if other.width != self.width:
@@ -90,9 +83,9 @@ class PackedBound:
         low, high = min(0, self.low * rows), max(0, self.high * rows)
         return PackedBound(low, high, self.width)
 
-    def dot(self, rows: int, weight_bits: int) -> PackedBound:
-        """Of Σ weight·slot over at most `rows` rows, weights in [0, 2^weight_bits)."""
-        return self.sum_of(rows * ((1 << weight_bits) - 1))
+    def dot(self, rows: int, largest: int) -> PackedBound:
+        """Of Σ weight·slot over at most `rows` rows, weights in [0, largest]."""
+        return self.multiply(largest).sum_of(rows)
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class Opening:
     """Formula 4 for one measure: what its slot may hold, and what to subtract.
 
     u_plus, u_minus: the true total lies in [-U⁻, U⁺]; t: the clamp of one adder's noise;
-    adders: how many parties added bias and noise.
+    adders: how many parties add bias and noise.
     """
 
     u_plus: int
@@ -124,16 +117,32 @@ class Opening:
 
     @property
     def width(self) -> int:
+        """w = bitlen of the largest honest slot (formula 3)."""
         return self.largest.bit_length()
 
-    def open(self, slot: int) -> int:
-        """The noisy total.  Raises Failed('out_of_range')."""
+    def check_fits(self, total: PackedBound) -> None:
+        """Before bias and noise go onto slots that hold `total`: the reader will accept them.
+
+        Raises Refused('slot_overflow').
+        """
+        bias = PackedBound(self.bias, self.bias, total.width)
+        noise = PackedBound(-self.t, self.t, total.width)
+        leaving = total.add(bias.multiply(self.adders)).add(noise.multiply(self.adders))
+        if leaving.low < 0 or leaving.high > self.largest:
+            raise _overflow(
+                f"slots from {leaving.low} to {leaving.high} would leave, the reader accepts "
+                f"0 to {self.largest}"
+            )
+
+    def open(self, slot: int, of: str) -> int:
+        """The noisy total; `of` says in the error what it is.  Raises Failed('out_of_range')."""
         if not 0 <= slot <= self.largest:
             raise Failed(
                 "out_of_range",
-                f"a slot lies outside [0, {self.largest}], its declared range",
+                f"a slot of {of} lies above its declared bound",
                 stage="open",
-                next_step="another party did not keep the protocol; compare versions, run again",
+                next_step="the provider's or the coordinator's software did not keep the protocol; "
+                "run the job again, and if it repeats compare versions",
             )
         return slot - self.adders * self.bias
 
@@ -159,11 +168,11 @@ class SlotLayout:
                 next_step="ask for fewer values or narrower bounds, or use a longer key",
             )
 
-    @classmethod
-    def uniform(cls, bits: int, width: int, slots: int) -> SlotLayout:
-        return cls(bits, (width,) * slots)
+    def times(self, blocks: int) -> SlotLayout:
+        """The layout of so many blocks side by side, each laid out like this."""
+        return SlotLayout(self.bits, self.widths * blocks)
 
-    @property
+    @cached_property
     def declared_bits(self) -> int:
         """D: everything from here up is filled with random bits."""
         return sum(self.widths)
@@ -190,6 +199,10 @@ class SlotLayout:
         slots = zip(self.offsets, self.widths, strict=True)
         return [plain >> offset & ((1 << width) - 1) for offset, width in slots]
 
+    def unpack(self, plaintexts: Bytes) -> list[list[int]]:
+        """Declared slots of uint8[m, bits/8]; for outputs, which are few."""
+        return [self.unpack_one(int.from_bytes(row.tobytes(), "little")) for row in plaintexts]
+
     def units(self, codes: npt.NDArray[np.int32]) -> Bytes:
         """uint8[n, bits/8]: row i holds 1 in slot codes[i], nothing for -1 (one-hot rows)."""
         table = np.zeros((len(self.widths) + 1, self.plaintext_width), dtype=np.uint8)
@@ -199,34 +212,14 @@ class SlotLayout:
             raise ValueError("a code has no slot")
         return table[codes.astype(np.int64) + 1]
 
-    def pack(self, values: npt.NDArray[np.int64]) -> Bytes:
-        """uint8[n, bits/8] of int64[n, slots]: non-negative values below 2^width."""
-        if values.ndim != 2 or values.shape[1] != len(self.widths):
-            raise ValueError("one column per slot is needed")
-        out = np.zeros((len(values), self.plaintext_width), dtype=np.uint8)
-        for slot, (offset, width) in enumerate(zip(self.offsets, self.widths, strict=True)):
-            column = values[:, slot]
-            if len(column) and (int(column.min()) < 0 or int(column.max()) >> width):
-                raise ValueError("a value does not fit its slot")
-            shift = offset % 8
-            # The value's lowest bits fill up the first byte; the rest falls on whole bytes.
-            first = (column & (0xFF >> shift)) << shift
-            out[:, offset // 8] |= first.astype(np.uint8)
-            rest = column >> (8 - shift)
-            for at in range(offset // 8 + 1, (offset + min(width, 63) - 1) // 8 + 1):
-                out[:, at] |= (rest & 0xFF).astype(np.uint8)
-                rest = rest >> 8
-        return out
-
-    def unpack(self, plaintexts: Bytes) -> list[list[int]]:
-        """Declared slots of uint8[m, bits/8]; for outputs, which are few."""
-        return [self.unpack_one(int.from_bytes(row.tobytes(), "little")) for row in plaintexts]
-
     def top_fill(self, n: int, random: RandomBytes) -> int:
         """R·2^D with R uniform in [0, ⌊n/2^D⌋): hides all above the slots, never wraps."""
-        top = n >> self.declared_bits
-        size = -(-top.bit_length() // 8)
-        while True:
-            drawn = int.from_bytes(random(size), "little") & ((1 << top.bit_length()) - 1)
-            if drawn < top:
-                return drawn << self.declared_bits
+        return uniform_below(n >> self.declared_bits, random) << self.declared_bits
+
+
+def _overflow(cause: str) -> Refused:
+    return Refused(
+        "slot_overflow",
+        cause,
+        next_step="ask for narrower bounds, fewer decimals or fewer people",
+    )

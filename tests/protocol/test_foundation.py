@@ -14,8 +14,8 @@ from protocol.encoding import canonical_json, content_id, length_prefixed
 from protocol.errors import BadInput, ErrorInfo, Failed, ProtocolViolation, Refused, from_info
 from protocol.frames import frame_head, parse_head
 from protocol.secret import Secret
-from protocol.transport.kit import create_kit, load_kit
 from protocol.transcript import ArtifactTag
+from protocol.transport.kit import create_kit, load_kit
 from protocol.wire import job_pb2 as pb
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

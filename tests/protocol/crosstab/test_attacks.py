@@ -15,7 +15,8 @@ from protocol.crosstab.coordinator import layout
 from protocol.crosstab.provider import ProviderRows, aggregate
 from protocol.crosstab.requester import encrypt_rows, open_outputs
 from protocol.crosstab.spec import CrosstabSpec, MeasureSpec
-from protocol.errors import Failed, ProtocolViolation
+from protocol.errors import Failed, ProtocolViolation, Refused
+from protocol.paillier.packing import SlotLayout
 from protocol.release.noise import NoNoise
 from tests.protocol.crosstab.federation import (
     KERNEL,
@@ -73,15 +74,15 @@ def test_what_a_packs_above_its_slots_is_lost(above: int, monkeypatch: pytest.Mo
     tables.codes_b[0] = spec.column_cells - 1
     group = (spec.column_cells - 1) // block.per_output
     here = (spec.column_cells - 1) % block.per_output + 1
-    used = here * block.bits
-    rows = smuggled_upload(spec, block.bits + above)
+    used = here * block.layout.declared_bits
+    rows = smuggled_upload(spec, block.layout.declared_bits + above)
 
     def seen() -> int:
         return decrypted(spec, outputs_of(spec, tables, rows))[1 + group] >> used
 
     space = key_of(spec.key_bits).public.n >> used
     assert looks_uniform([seen() for _ in range(RUNS)], space)
-    monkeypatch.setattr(provider, "_fill", lambda public, used_bits, random: 0)
+    monkeypatch.setattr(SlotLayout, "top_fill", lambda layout, n, random: 0)
     assert seen() == 1 << above  # without the fill the marked person's column is read off
 
 
@@ -91,7 +92,7 @@ def test_the_overlap_output_hides_the_row_totals(monkeypatch: pytest.MonkeyPatch
 
     space = key_of(SPEC.key_bits).public.n >> SPEC.overlap_width
     assert looks_uniform([above() for _ in range(RUNS)], space)
-    monkeypatch.setattr(provider, "_fill", lambda public, used_bits, random: 0)
+    monkeypatch.setattr(SlotLayout, "top_fill", lambda layout, n, random: 0)
     assert above() == 3 | 2 << SPEC.width  # without the fill: A's row totals, exact, no noise
 
 
@@ -111,11 +112,11 @@ def test_the_column_totals_in_slot_0_do_not_leave(
 
     def slot() -> int:
         plain = decrypted(spec, outputs_of(spec, tables))[1 + group]
-        return (plain >> (place * block.bits)) & ((1 << spec.overlap_width) - 1)
+        return block.layout.times(place + 1).unpack_one(plain)[place * len(block.layout.widths)]
 
     assert looks_uniform([slot() for _ in range(RUNS)], 1 << spec.overlap_width)
     monkeypatch.setattr(provider, "uniform_below", lambda bound, random: 0)
-    lower = spec.cell_outputs[-1].lower if summed else 0
+    lower = spec.cell_outputs[-1].opening.u_minus if summed else 0
     assert slot() == lower + (7 if summed else 3)
 
 
@@ -160,7 +161,7 @@ def test_a_cannot_test_which_rows_are_inside_a_sum(rerandomises: bool) -> None:
 
 def test_a_slot_above_its_bound_fails_the_job() -> None:
     spec = SPEC
-    largest = spec.overlap_output.largest
+    largest = spec.overlap_output.opening.largest
     assert largest + 1 < 1 << spec.width
     key = key_of(spec.key_bits)
     outputs = outputs_of(spec, TABLES)
@@ -182,7 +183,7 @@ def test_a_cell_below_zero_after_its_bias_fails_the_job() -> None:
     key = key_of(spec.key_bits)
     outputs = outputs_of(spec, tables, noise=SeededNoise(3))
     # Taking more from the first cell than bias and noise put there borrows from the next one.
-    take = 1 << (spec.blocks[0].head + spec.width - 1)
+    take = 1 << (spec.overlap_width + spec.width - 1)
     forged = outputs.copy()
     forged[1:2] = KERNEL.linear(key.public, [(outputs[1:2], 1)], [key.public.n - take])
     with pytest.raises(Failed, match="declared bound"):
@@ -254,6 +255,49 @@ def test_b_refuses_to_sum_what_its_catalog_did_not_declare(
     with pytest.raises(Failed) as caught:
         run(spec, Tables(TABLES.codes_a, TABLES.codes_b, TABLES.pairing, numbers_))
     assert caught.value.info.code == code
+
+
+class Watched:
+    """The kernel of these tests, with a list of the operations that were begun."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+
+    def __getattr__(self, operation: str) -> object:
+        self.begun.append(operation)
+        return getattr(KERNEL, operation)
+
+
+@pytest.mark.parametrize(
+    "width, begun",
+    [
+        (2, ["check"]),  # 6 people need 3 bits
+        (9, ["check", "sum_by_group"]),  # 6 people · 100 need 10
+        (10, None),  # as derived
+    ],
+)
+def test_what_a_slot_cannot_hold_is_refused_before_it_is_computed(
+    width: int, begun: list[str] | None
+) -> None:
+    spec = small_spec(2, 3, (MeasureSpec("b/n", -50, 50, 0),), handles=(6, 6))
+    rows = upload(spec, TABLES.codes_a)[layout(TABLES.pairing, spec.handles_a)]
+    mine = ProviderRows(TABLES.codes_b, ((np.zeros(6, np.int64), np.zeros(6, np.bool_)),))
+    assert spec.width == 10
+    spec.__dict__["width"] = width  # a derivation gone wrong
+    kernel = Watched()
+
+    def aggregated() -> None:
+        aggregate(
+            spec, kernel, key_of(512).public, rows, mine, NoNoise(), os.urandom  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    if begun is None:
+        aggregated()
+        return
+    with pytest.raises(Refused) as caught:
+        aggregated()
+    assert caught.value.info.code == "slot_overflow"
+    assert kernel.begun == begun
 
 
 def test_two_runs_on_the_same_rows_have_independent_noise() -> None:

@@ -12,12 +12,12 @@ from protocol.crosstab.spec import (
     MASK_BITS,
     MAX_CELLS,
     MAX_CIPHERTEXTS_PER_ROW,
-    SPARE_BITS,
     AttributeSpec,
     CrosstabSpec,
     MeasureSpec,
 )
 from protocol.errors import BadInput, Refused
+from protocol.paillier.packing import SPARE_BITS, slots_per_ciphertext
 from tests.protocol.crosstab.federation import attribute, small_spec
 
 SPEND = MeasureSpec("b/spend", 0, 1_000_000, 2)
@@ -34,9 +34,9 @@ def test_the_worked_numbers_of_section_7() -> None:
     assert by_key["sum:b/spend"].scale.clamp == 43_301_272
     assert SPEND.sensitivity == 500_000
     assert spec.width == 37
-    assert spec.capacity // spec.width == 53
+    assert slots_per_ciphertext(2048, spec.width) == 53
     wide = small_spec(3, 4, (SPEND,), noise=True, handles=(PAD, 2 * PAD), key_bits=3072)
-    assert wide.capacity // wide.width == 81
+    assert slots_per_ciphertext(3072, wide.width) == 81
 
 
 def test_an_overlap_alone_has_the_whole_budget() -> None:
@@ -140,17 +140,20 @@ def test_every_layout_holds_its_bounds(spec: CrosstabSpec) -> None:
     assert len(blocks) == spec.ciphertexts_per_row <= MAX_CIPHERTEXTS_PER_ROW
     assert spec.cells <= MAX_CELLS
     # Every row value has exactly one slot, in order.
-    covered = [v for block in blocks for v in range(block.first, block.first + block.slots)]
+    covered = [value for block in blocks for value in block.values]
     assert covered == list(range(spec.row_cells))
     for position, block in enumerate(blocks):
-        assert block.head == (spec.overlap_width if position == 0 else 0)
-        assert block.bits == block.head + block.slots * spec.width
+        head = (spec.overlap_width,) if position == 0 else ()
+        assert block.head == len(head)
+        assert block.layout.widths == head + (spec.width,) * len(block.values)
         # What is shifted together leaves the spare bits free, so the fill hides what is above.
-        assert block.per_output * block.bits <= spec.key_bits - SPARE_BITS
+        assert block.per_output * block.layout.declared_bits <= spec.key_bits - SPARE_BITS
     for output in spec.outputs:
-        assert output.largest < 1 << spec.width
+        opening = output.opening
+        assert opening.largest < 1 << spec.width
         # The mask over slot 0 is added to a biased total; the sum cannot carry.
-        masked = output.upper + output.lower + (1 << spec.overlap_width) - (1 << spec.width) - 1
+        masked = opening.u_plus + opening.u_minus
+        masked += (1 << spec.overlap_width) - (1 << spec.width) - 1
         assert masked < 1 << spec.overlap_width
         assert spec.overlap_width - spec.width == MASK_BITS
     for measure in spec.measures:
