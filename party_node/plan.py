@@ -32,11 +32,11 @@ class Rates:
     add: float
 
 
-def measure(session: Session) -> Rates:
-    """Times a few encryptions and sums with the job's own key."""
+def measure(session: Session, rows: int) -> Rates:
+    """Times a few encryptions and sums with the job's own key, as in a job of `rows`."""
     kernel, key = session.ctx.kernel, paillier_key(session)
     plain = np.zeros((_SAMPLE, key.public.plaintext_width), dtype=np.uint8)
-    kernel.encrypt(key, plain[:2])  # builds the tables
+    kernel.prepare(key, rows)  # else the sample would time the building of tables
     started = time.perf_counter()
     cipher = kernel.encrypt(key, plain)
     encrypted = time.perf_counter()
@@ -88,9 +88,10 @@ def _costs(session: Session, handles: dict[str, int]) -> dict[str, Any]:
     (provider,) = spec.providers
     row = layout.ciphertexts_per_row * layout.ciphertext_width
     rows = layout.handles_a + layout.handles_b
-    rates = measure(session)
+    ciphertexts = rows * layout.ciphertexts_per_row
+    rates = measure(session, ciphertexts)
     sums = layout.handles_b * (1 + 2 * len(layout.measures)) * layout.ciphertexts_per_row
-    seconds = rows * layout.ciphertexts_per_row * rates.encrypt + sums * rates.add
+    seconds = ciphertexts * rates.encrypt + sums * rates.add
     uploads[spec.requester] += rows * row
     uploads[provider] += layout.output_ciphertexts * layout.ciphertext_width
     sigma = layout.overlap_output.scale.sigma
@@ -103,7 +104,7 @@ def _costs(session: Session, handles: dict[str, int]) -> dict[str, Any]:
     return {
         "bytes": uploads,
         "seconds": round(seconds, 1),
-        "ciphertexts": rows * layout.ciphertexts_per_row,
+        "ciphertexts": ciphertexts,
         "outputs": layout.output_ciphertexts,
         "sigma": sigma,
         "warnings": warnings,
