@@ -156,6 +156,8 @@ def admit(session: Session) -> Eligible:
     # 6. Budget: reserved now, spent before anything leaves.
     cost = pays(session)
     if cost:
+        # Of an earlier attempt nothing left, or it is spent: it must not stand in the way.
+        session.ctx.ledger.release(session.ctx.name, session.job_id, before=session.attempt)
         session.ctx.ledger.reserve(
             account(session), session.job_id, session.attempt, cost, session.ctx.now()
         )

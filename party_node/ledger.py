@@ -87,11 +87,13 @@ class Ledger:
         _lock(db)
         _append(db, budget.spend(_entries(db, account.owner), job, attempt, self._now()))
 
-    def release(self, owner: str, job: str) -> None:
-        """At the end of a job: gives back what was reserved and not spent."""
+    def release(self, owner: str, job: str, before: int | None = None) -> None:
+        """At the end of a job, or of its attempts earlier than `before`: gives back what was
+        reserved and not spent.  What of them should come later finds nothing to spend."""
         with self._exclusive() as db:
             entries = _entries(db, owner)
-            for attempt in sorted({e.attempt for e in entries if e.job == job}):
+            mine = {e.attempt for e in entries if e.job == job}
+            for attempt in sorted(a for a in mine if before is None or a < before):
                 _append(db, budget.release(entries, job, attempt, self._now()))
 
     def _at(self, now: float | None) -> float:

@@ -26,11 +26,10 @@ from coordinator.jobs import Coordinator
 from coordinator.local import LocalCoordinator
 from coordinator.main import signer
 from coordinator.protocols import REGISTRY
-from party_node import admission
 from party_node.desk import Desk
 from party_node.runner import StepOutput, StepTask
-from party_node.session import Session
 from protocol.errors import AssentError, Failed
+from protocol.release.budget import Account
 from protocol.transport.digest import step_digest
 from protocol.transport.port import COORDINATOR, StepKey, StepLease
 from tests.world import Company, Outcome, World
@@ -381,7 +380,9 @@ def fill_disk(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setattr(os, "fsync", full)
 
 
-def remaining(world: World, owner: str, job: str) -> int:
-    """What the owner's ledger could still pay for a question like `job`."""
-    session = Session(world.nodes[owner].ctx, job, 1)
-    return world.nodes[owner].ctx.ledger.remaining(admission.account(session))
+def remaining(world: World, owner: str, recipient: str, purpose: str) -> int:
+    """What the owner's ledger could still pay, in 1e-9 rho."""
+    ctx = world.nodes[owner].ctx
+    policy = ctx.party.policy
+    account = Account(owner, recipient, purpose, policy.rho_nano, policy.rho_all_nano)
+    return ctx.ledger.remaining(account)

@@ -9,6 +9,7 @@ from tests.reference import job_oracle
 from tests.world import Company, World
 
 TIERS, INTERESTS = ["high", "mid", "low"], ["travel", "food", "games"]
+BOUNDS = (Decimal(-50), Decimal(600))
 
 
 def companies(seed, n_left=60, n_right=70, *, policy=None, consents="all"):
@@ -85,9 +86,8 @@ def expected(world_companies, eligible=None):
     left, right = rows_of(world_companies["shop"]), rows_of(world_companies["media"])
     left_in, right_in = eligible or ([True] * len(left), [True] * len(right))
     matched = job_oracle.pairs(left, right, ["phone", "email"], left_in, right_in)
-    bounds = (Decimal(-50), Decimal(600))
     cells = job_oracle.crosstab(
-        matched, left, right, ("tier", TIERS), ("interest", INTERESTS), {"minutes": (bounds, 1)}
+        matched, left, right, ("tier", TIERS), ("interest", INTERESTS), {"minutes": (BOUNDS, 1)}
     )
     return len(matched), cells
 
