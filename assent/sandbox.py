@@ -231,6 +231,14 @@ class Sandbox:
                 start_new_session=True,  # Ctrl-C reaches the sandbox, which stops them in order
             )
 
+    def kill(self, name: str) -> None:
+        """As a power failure would; `start` starts it again with what is on its disk."""
+        child = self._children[name]
+        child.kill()
+        child.wait()
+        if child.stdin is not None:
+            child.stdin.close()
+
     def wait_ready(self) -> None:
         """Until every node says so.  Raises Failed when a process ended or took too long."""
         deadline = time.monotonic() + _START_SECONDS

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,12 +21,15 @@ from catalog.federation import Party, load_party
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
+from party_node.transfer import AGAIN
 from protocol.errors import BadInput
-from protocol.identity import Keys
+from protocol.identity import Card, Keys
 from protocol.paillier.pool import PoolKernel
 from protocol.psi.ecdh import Curve
 from protocol.transport.kit import load_kit
+from protocol.transport.probe import explain
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two knocks
 _log = logging.getLogger("assent.node")
 
 
@@ -85,6 +89,10 @@ async def _serve(
     dataset = await asyncio.to_thread(Dataset.load, party)
     _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
     coordinator, consent = collaboration.coordinator.card(), collaboration.consent.card()
+    for server in (consent, coordinator):
+        await _reach(server, keys, stop)
+    if stop.is_set():
+        return
     consent_port = ConsentClient(consent, keys)
     port = CoordinatorClient(coordinator, keys)
     gate = await NodeGate.open(
@@ -122,6 +130,23 @@ async def _serve(
     for task in done:
         if task is not waiter:
             task.result()  # raises what ended the node
+
+
+async def _reach(server: Card, keys: Keys, stop: asyncio.Event) -> None:
+    """Until `server` answers: it may start after this node, or be down for a while.
+
+    Raises Failed in words when it never will: a certificate, a clock.
+    """
+    pause, said = _FIRST_PAUSE, False
+    while not stop.is_set() and (trouble := await explain(server, keys)) is not None:
+        if trouble.info.code not in AGAIN:
+            raise trouble
+        if not said:
+            _log.warning("%s; trying again", trouble.info.sentence())
+            said = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 async def import_consents(gate: NodeGate, party: Party) -> None:

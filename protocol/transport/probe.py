@@ -38,7 +38,7 @@ async def explain(server: Card, keys: Keys) -> Failed | None:
 def probe(server: Card, keys: Keys, now: datetime.datetime | None = None) -> Failed | None:
     """1. certificates' dates, 2. name and port, 3. the server's certificate, 4. ours."""
     moment = now or datetime.datetime.now(datetime.UTC)
-    for card, whose in ((keys.card, "this party's own"), (server, f"the {server.role}'s")):
+    for card, whose in ((keys.card, "this party's own"), (server, f"the {_called(server)}'s")):
         problem = _dates(card, whose, moment)
         if problem is not None:
             return problem
@@ -54,7 +54,7 @@ def probe(server: Card, keys: Keys, now: datetime.datetime | None = None) -> Fai
         return _problem(
             "unavailable",
             f"nothing listens at {server.address}",
-            f"start the {server.role} there, or correct the address in collaboration.yaml",
+            f"start the {_called(server)} there, or correct the address in collaboration.yaml",
         )
     except (OSError, ValueError) as error:
         return _problem(
@@ -90,16 +90,22 @@ def _handshake(raw: socket.socket, server: Card, keys: Keys) -> Failed | None:
     except (ssl.SSLError, ConnectionError) as error:
         return _problem(
             "certificate_refused",
-            f"the {server.role} at {server.address} refuses this party's certificate "
+            f"the {_called(server)} at {server.address} refuses this party's certificate "
             f"({getattr(error, 'reason', None) or error})",
             "its operator adds this party's card to collaboration.yaml and restarts it; compare "
             f"fingerprint {keys.card.fingerprint[:16]}…",
         )
     return _problem(
         "certificate_refused",
-        f"the {server.role} at {server.address} hung up after the handshake",
-        "its operator looks whether this party's card is in its collaboration.yaml",
+        f"the {_called(server)} at {server.address} refuses this party's certificate "
+        "(it hung up after the handshake)",
+        "its operator adds this party's card to collaboration.yaml and restarts it; compare "
+        f"fingerprint {keys.card.fingerprint[:16]}…",
     )
+
+
+def _called(server: Card) -> str:
+    return "consent service" if server.role == "consent" else server.role
 
 
 def _dates(card: Card, whose: str, now: datetime.datetime) -> Failed | None:
