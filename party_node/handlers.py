@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy.exc import OperationalError
 
-from party_node import steps_crosstab, steps_match, steps_terms
+from party_node import sequence, steps_crosstab, steps_match, steps_terms
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
 from party_node.session import NodeContext, Session
@@ -61,10 +61,14 @@ def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
             inputs={name: local.path for name, local in task.inputs.items()},
             progress=task.progress,
         )
-        if task.step.startswith("admit/"):
-            _approval(session)
-            task.progress(0, 0)  # no longer waiting: from here the step's limit runs
         try:
+            if incoming.step == f"offer/{ctx.name}":
+                session.accept_proposal(task.sealed, task.requester)
+            refs = {name: local.ref for name, local in task.inputs.items()}
+            sequence.check(session.steps, task.key, refs)
+            if task.step.startswith("admit/"):
+                _approval(session)
+                task.progress(0, 0)  # no longer waiting: from here the step's limit runs
             output = _written(handler(session, incoming), task)
             # Per step, so that a step that is done again after a crash is not counted twice.
             ctx.records.put(task.job, f"sent.{task.key}", output.path.stat().st_size)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from catalog.federation import Party
 from catalog.job import JobSpec
+from party_node.sequence import Inputs, steps_of
 from party_node.vault import Vault
 from protocol import identity, transcript
 from protocol.crosstab.spec import AttributeSpec, CrosstabSpec, MeasureSpec
@@ -147,6 +148,11 @@ class Session:
     @cached_property
     def proposal_hash(self) -> bytes:
         return _hash_of(self.job_id, self.spec, self._proposal)
+
+    @cached_property
+    def steps(self) -> Mapping[str, Inputs]:
+        """This party's part in one attempt."""
+        return steps_of(self.ctx.name, self.spec, dry_run=self.dry_run)
 
     @property
     def is_requester(self) -> bool:

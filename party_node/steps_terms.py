@@ -13,7 +13,7 @@ from party_node import admission
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from protocol.encoding import content_id, length_prefixed
-from protocol.errors import AssentError, ProtocolViolation, Refused
+from protocol.errors import AssentError, Refused
 from protocol.frames import parse_head
 from protocol.paillier import proof
 from protocol.paillier.keys import PrivateKey
@@ -25,7 +25,6 @@ ANSWERED = "answered"
 
 def offer(session: Session, task: Incoming) -> Outgoing:
     """This party's terms, sealed once for each other party."""
-    session.accept_proposal(task.sealed, task.requester)
     ctx, spec = session.ctx, session.spec
     said = admission.describe(spec, ctx)
     listed = f"{spec.name} (plan)" if session.dry_run else spec.name
@@ -105,9 +104,6 @@ def paillier_key(session: Session) -> PrivateKey:
 
 def admit(session: Session, task: Incoming) -> Outgoing:
     """All gates; on success the job hash and this party's padded size."""
-    if session.dry_run:
-        raise ProtocolViolation("equivocation", "the coordinator runs a job of which only a plan "
-                                "was asked")  # fmt: skip
     session.open_offers(task.matching("offer"))
     ctx = session.ctx
     if session.is_requester and (stored := _stored_answer(session)) is not None:

@@ -1,0 +1,100 @@
+"""Which steps a party does in a job, and whose outputs each may be given.
+
+Who runs it: every node, before a handler sees an input.  A signature says that an author
+made an artifact for a step; it does not say that this step may read it.  Without this list a
+coordinator could sign a matching key itself, ask for keyed tokens in an `ecdh` job, bring in
+what an earlier attempt left, or have a step done twice under two names.
+Learns: nobody anything.  protocols.md sections 0 to 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from catalog.job import JobSpec
+from protocol.errors import ProtocolViolation
+from protocol.transport.port import COORDINATOR, EVERYONE, ArtifactRef, StepKey
+
+
+@dataclass(frozen=True)
+class Source:
+    """The one artifact that an input may be: step, author and recipient of its signed tag."""
+
+    step: str
+    author: str
+    recipient: str = EVERYONE
+
+
+Inputs = dict[str, Source]
+
+
+def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
+    """Every step of one attempt that is `party`'s, by its whole id, with its inputs by name."""
+    if party not in spec.parties:
+        return {}
+    me, requester, others = party, spec.requester, [p for p in spec.parties if p != party]
+    offers = {f"offer/{p}": Source(f"offer/{p}", p) for p in spec.parties}
+    steps: dict[str, Inputs] = {f"offer/{me}": {}}
+    if dry_run:
+        plans = {f"plan/{p}": Source(f"plan/{p}", p, requester) for p in spec.providers}
+        return steps | {f"plan/{me}": offers | (plans if me == requester else {})}
+    admits = {f"admit/{p}": Source(f"admit/{p}", p) for p in spec.parties}
+    steps[f"admit/{me}"] = offers
+    key: Inputs = {}
+    if me == requester:
+        steps |= {f"key/{p}": admits for p in spec.providers}
+    else:
+        key = {"key": Source(f"key/{me}", requester, me)}
+    if spec.match.mode == "keyed":
+        steps[f"tokens/{me}"] = admits | key
+    else:
+        steps[f"points/{me}"] = admits | key
+        for origin in others:
+            points = {"points": _before(spec.parties, origin, me)}
+            steps[f"reblind/{me}/of/{origin}"] = admits | points
+    if spec.match.reveal == "members":
+        return steps | {f"members/{me}": {"marks": Source(f"marks/{me}", COORDINATOR, me)}}
+    if me != requester:
+        layout = {"layout": Source("layout", COORDINATOR, me)}
+        return steps | {f"aggregate/{me}": admits | layout}
+    (provider,) = spec.providers
+    outputs = {"outputs": Source(f"aggregate/{provider}", provider, me)}
+    rows = {"rows": Source("encrypt", me, COORDINATOR)}
+    return steps | {"encrypt": admits, "recheck": rows, "open": admits | outputs}
+
+
+def _before(parties: tuple[str, ...], origin: str, me: str) -> Source:
+    """In the ring that starts at `origin`: what the party before `me` sends to it."""
+    at = parties.index(origin)
+    ring = parties[at:] + parties[:at]
+    author = ring[ring.index(me) - 1]
+    step = f"points/{origin}" if author == origin else f"reblind/{author}/of/{origin}"
+    return Source(step, author, me)
+
+
+def check(steps: Mapping[str, Inputs], key: StepKey, given: Mapping[str, ArtifactRef]) -> None:
+    """Raises ProtocolViolation('equivocation') for a step or an input that is not in the list."""
+    if key.step not in steps:
+        raise _violation(key, f"{key.step} is no step of this party in this job")
+    wanted = steps[key.step]
+    if set(wanted) != set(given):
+        raise _violation(key, f"{key.step} was given other inputs than it takes")
+    for name, source in wanted.items():
+        ref = given[name]
+        if (ref.job, ref.attempt) != (key.job, key.attempt):
+            raise _violation(key, f"an input of {key.step} is of another job or attempt")
+        if Source(ref.step, ref.author, ref.recipient) != source:
+            raise _violation(
+                key, f"{key.step} takes {source.step} of {source.author}, "
+                f"it was given {ref.step} of {ref.author}"
+            )  # fmt: skip
+
+
+def _violation(key: StepKey, cause: str) -> ProtocolViolation:
+    return ProtocolViolation(
+        "equivocation",
+        cause,
+        stage=key.step,
+        next_step="do not trust this coordinator until its operator explains it",
+    )
