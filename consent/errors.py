@@ -1,4 +1,4 @@
-"""How an error of the consent service crosses the wire: its words as canonical JSON.
+"""Errors of the verifiable log, and how an error crosses the wire: words as canonical JSON.
 
 Who runs it: both ends.  Learns: the caller learns what went wrong, never data.
 """
@@ -9,7 +9,21 @@ import json
 from dataclasses import asdict
 
 from protocol.encoding import canonical_json
-from protocol.errors import AssentError, ErrorInfo, from_info
+from protocol.errors import AssentError, ErrorInfo, ProtocolViolation, from_info
+
+
+class ProofError(ProtocolViolation):
+    """An inclusion or consistency proof, or what it is about, does not hold."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("bad_proof", cause, stage="consent log")
+
+
+class NoteError(ProtocolViolation):
+    """A signed note, key, checkpoint or cosignature is malformed or not signed as it must be."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("bad_note", cause, stage="consent log")
 
 
 def details_of_error(error: AssentError) -> str:

@@ -1,0 +1,139 @@
+"""What stands in the log for an event, and what opens it.
+
+Who runs it: the log makes leaves; replicas and auditors read them; a person opens one with a
+receipt.  Pure: salts and times are arguments.
+Learns: a reader of the log learns of each event its party, kind and minute, nothing about whom
+or what; who has an opening learns the body.
+
+Leaf: canonical JSON {commitment, party, time, type, v}; commitment = HMAC-SHA-256(salt, body).
+The salt is 32 fresh bytes per event, so that equal bodies look different and a deleted opening
+cannot be guessed back.  `type` is `consent` for every event about a person and `time` is a
+minute: finer ones would link one person's entries over several logs ("withdraw all").
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+import time as _time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consent.errors import ProofError
+from protocol.encoding import canonical_json
+from protocol.errors import BadInput
+
+VERSION = 1
+CONSENT, JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, ERASED, MIGRATED = TYPES = (
+    "consent", "job.admitted", "job.closed", "job.refused", "erasure.completed", "log.migrated",
+)  # fmt: skip
+ID_BYTES = 16
+SALT_BYTES = 32
+MAX_BODY = 65_536
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:00Z", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is to be logged.  id: 16 bytes, the same when it is sent again.
+
+    body: canonical JSON object with `id` (hex) and, when there is one, `subject`; `event` makes
+    it.  subject: the pseudonym under which the person's openings are found again.
+    """
+
+    id: bytes
+    body: bytes
+    subject: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Salt and body of one leaf, in the erasable store and in exports."""
+
+    salt: bytes
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A leaf, read.  time: 'YYYY-MM-DDTHH:MM:00Z'."""
+
+    commitment: bytes
+    party: str
+    time: str
+    type: str
+
+
+def event(id: bytes, fields: dict[str, object], subject: bytes | None = None) -> Event:
+    """An event whose body is `fields` with its id and subject in it."""
+    if len(id) != ID_BYTES:
+        raise BadInput(f"an event id is {ID_BYTES} bytes")
+    named: dict[str, object] = {"id": id.hex()}
+    if subject is not None:
+        named["subject"] = base64.urlsafe_b64encode(subject).decode().rstrip("=")
+    body = canonical_json(fields | named)
+    if len(body) > MAX_BODY:
+        raise BadInput(f"an event's body has at most {MAX_BODY} bytes")
+    return Event(id, body, subject)
+
+
+def commit(salt: bytes, body: bytes) -> bytes:
+    return hmac.digest(salt, body, "sha256")
+
+
+def leaves(events: Sequence[Event], salts: bytes, party: str, type: str, now: float) -> list[bytes]:
+    """One leaf per event; `salts` has 32 bytes for each, `now` is POSIX seconds."""
+    before, after = canonical_json(
+        {"commitment": "", "party": party, "time": minute(now), "type": type, "v": VERSION}
+    ).split(b'""', 1)
+    made = []
+    for place, one in enumerate(events):
+        salt = salts[place * SALT_BYTES : (place + 1) * SALT_BYTES]
+        made.append(b'%s"%s"%s' % (before, commit(salt, one.body).hex().encode(), after))
+    return made
+
+
+def minute(now: float) -> str:
+    return _time.strftime("%Y-%m-%dT%H:%M:00Z", _time.gmtime(now))
+
+
+def parse_leaf(data: bytes) -> Leaf:
+    """The leaf that `data` is; raises ProofError unless it is one in canonical form."""
+    fields = _object(data, "an entry")
+    if set(fields) != {"commitment", "party", "time", "type", "v"} or fields["v"] != VERSION:
+        raise ProofError("an entry has other fields than a leaf, or an unknown version")
+    commitment, party, time, kind = (fields[k] for k in ("commitment", "party", "time", "type"))
+    if not (isinstance(party, str) and isinstance(kind, str) and isinstance(commitment, str)):
+        raise ProofError("a field of an entry is not text")
+    if kind not in TYPES:
+        raise ProofError(f"an entry is of the unknown type {kind!r}")
+    if not isinstance(time, str) or not _TIME.fullmatch(time):
+        raise ProofError("an entry's time is not a minute")
+    if not re.fullmatch("[0-9a-f]{64}", commitment, re.ASCII):
+        raise ProofError("an entry's commitment is not 32 bytes of hex")
+    return Leaf(bytes.fromhex(commitment), party, time, kind)
+
+
+def check_opening(leaf: Leaf, opening: Opening) -> None:
+    """Raises ProofError unless `opening` is what `leaf` commits to."""
+    if len(opening.salt) != SALT_BYTES:
+        raise ProofError(f"an opening's salt is not {SALT_BYTES} bytes")
+    if not hmac.compare_digest(commit(opening.salt, opening.body), leaf.commitment):
+        raise ProofError("an opening does not fit the commitment of its entry")
+
+
+def read_body(body: bytes) -> dict[str, object]:
+    """The fields of a body; raises ProofError unless it is a canonical JSON object."""
+    return _object(body, "a body")
+
+
+def _object(data: bytes, what: str) -> dict[str, object]:
+    try:
+        fields = json.loads(data)
+        if not isinstance(fields, dict) or canonical_json(fields) != data:
+            raise ProofError(f"{what} is not a canonical JSON object")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ProofError(f"{what} is not a canonical JSON object") from error
+    return fields
