@@ -28,7 +28,7 @@ from catalog.federation import Federation, dump_party, load_federation
 from catalog.job import JobSpec, load_jobs
 from party_node.control_client import NodeClient
 from party_node.desk import error_fields
-from party_node.outcome import asked
+from party_node.outcome import asked, with_own
 from protocol.errors import AssentError, BadInput, Failed, Refused
 from protocol.transport.kit import create_kit
 
@@ -164,25 +164,14 @@ class Sandbox:
 
     def _collect(self, job: JobSpec, job_id: str, base: dict[str, Any]) -> None:
         """Own counts are each party's own; in the sandbox all of them are shown."""
-        match = base["match"]
-        for party in (job.requester, *job.providers):
+        for party in job.parties:
             client = self.node(party)
             try:
-                own = client.record(job_id).get("own", {})
+                with_own(base, party, client.record(job_id)["own"])
             except AssentError:
                 continue  # a node that fell is what the job's own error already says
             finally:
                 client.close()
-            if "consent" in own:
-                base.setdefault("consent", {})[party] = own["consent"]
-            for key in ("ambiguous", "unparsable"):
-                if key in own:
-                    match.setdefault(key, {})[party] = own[key]
-            if "bytes" in own:
-                base.setdefault("cost", {}).setdefault("bytes", {})[party] = own["bytes"]
-            if "remaining_rho" in own and party != job.requester:
-                remaining = base.setdefault("privacy", {}).setdefault("remaining_rho", {})
-                remaining[party] = own["remaining_rho"]
 
     # -- starting and stopping ---------------------------------------------------------
 

@@ -19,15 +19,15 @@ from typing import Any
 
 import grpc
 
+from party_node.outcome import with_own
 from protocol.encoding import canonical_json
 from protocol.errors import AssentError, BadInput, ErrorInfo, Failed, from_info
 from protocol.wire import node_pb2 as pb
 from protocol.wire import node_pb2_grpc
 
 ENDED = ("released", "refused", "failed")
-UNREACHABLE = "unreachable"
+UNREACHABLE = "unreachable"  # the coordinator, for the node
 _LONGEST_PATH = 100  # sun_path holds 108 bytes
-_AGAIN = 1.0
 
 
 def socket_path(folder: Path) -> Path:
@@ -92,25 +92,25 @@ class NodeClient:
     ) -> Iterator[pb.NodeJobView]:
         """Every state of the job until its end.
 
-        While the coordinator does not answer, state is "unreachable"; after `patience` seconds
-        of that its error is raised.  meanwhile: called at least every `wait` seconds.
+        While the coordinator does not answer, state is "unreachable"; raises Failed after
+        `patience` seconds of that.  meanwhile: called at least every `wait` seconds.
         """
         version, lost = 0, None
         while True:
             meanwhile()
-            try:
-                view = self.watch(job_id, version, wait)
-            except AssentError as error:
-                if not error.info.retryable:
-                    raise
+            view = self.watch(job_id, version, wait)
+            if view.state == UNREACHABLE:
                 if lost is None:
                     lost = time.monotonic()
-                    yield pb.NodeJobView(job_id=job_id, version=version, state=UNREACHABLE)
-                if time.monotonic() - lost > patience:
-                    raise
-                time.sleep(_AGAIN)
-                continue
-            if view.version > version or lost is not None:
+                    yield view
+                elif time.monotonic() - lost > patience:
+                    raise Failed(
+                        "unavailable",
+                        f"the coordinator has not answered for {patience:.0f} s",
+                        next_step="`assent doctor` shows where the path to it is broken; the job "
+                        "goes on when it is back",
+                    )
+            elif view.version > version or lost is not None:
                 version, lost = view.version, None
                 yield view
             if view.state in ENDED:
@@ -123,13 +123,14 @@ class NodeClient:
         """
         record = self.record(job_id)
         found: dict[str, Any] | None = record.get("result")
-        if found is not None and (view is None or view.state == "released"):
-            return found
-        view = view or self.watch(job_id, 0, 0.0)
-        if view.state not in ("refused", "failed") or "asked" not in record:
-            return None
-        asked: dict[str, Any] = record["asked"]
-        return asked | {"status": view.state, "error": json.loads(view.error or "null")}
+        if found is None or (view is not None and view.state != "released"):
+            view = view or self.watch(job_id, 0, 0.0)
+            if view.state not in ("refused", "failed") or "asked" not in record:
+                return None
+            ended = {"status": view.state, "error": json.loads(view.error or "null")}
+            found = record["asked"] | ended
+        with_own(found, found["requester"], record["own"])
+        return found
 
     def record(self, job_id: str) -> dict[str, Any]:
         with self._words():

@@ -15,6 +15,7 @@ from typing import Any
 from catalog.job import JobSpec
 from catalog.vocabulary import CATEGORIES, PURPOSES
 from party_node import admission, outcome
+from party_node.control_client import UNREACHABLE
 from party_node.session import NONCE, NodeContext, proposal_info
 from protocol import identity, transcript
 from protocol.encoding import canonical_json
@@ -25,6 +26,7 @@ from protocol.wire import job_pb2
 from protocol.wire import node_pb2 as pb
 
 VERSIONS = {"psi": 1, "crosstab": 1}
+_SILENCE = 2.0  # seconds without an answer until the analyst is told
 _PAUSES = (0.1, 0.5, 2.0)  # seconds between tries to hand in a job
 
 
@@ -110,19 +112,18 @@ class Desk:
         return sealed
 
     async def watch(self, job: str, since: int, wait: float) -> pb.NodeJobView:
-        """The job's next state; a coordinator that does not answer is waited for."""
+        """The job's next state; "unreachable" while the coordinator does not answer."""
+        self._require_known(job)
         loop = asyncio.get_running_loop()
-        until = loop.time() + wait
+        until = loop.time() + min(wait, _SILENCE)
         while True:
             try:
                 return self._view(await self._port.watch(job, since, wait))
             except AssentError as error:
-                if error.info.code != "unavailable":
+                if not error.info.retryable:
                     raise
             if loop.time() >= until:
-                return pb.NodeJobView(
-                    job_id=job, version=since, state="running", stage="coordinator does not answer"
-                )
+                return pb.NodeJobView(job_id=job, version=since, state=UNREACHABLE)
             await asyncio.sleep(0.5)
 
     def _view(self, status: JobStatus) -> pb.NodeJobView:
@@ -150,21 +151,25 @@ class Desk:
         ]  # fmt: skip
 
     def record(self, job: str) -> dict[str, Any]:
-        if not self._ctx.records.known(job):
-            raise BadInput(f"{job}: this node knows no such job",
-                           next_step="see `assent job list`")  # fmt: skip
+        self._require_known(job)
         return self._ctx.records.record(job)
 
     async def cancel(self, job: str) -> str:
+        self._require_known(job)
         status = await self._port.cancel(job, f"cancelled by {self._ctx.name}")
         return f"{job} is {status.state}" + (f" ({status.error.code})" if status.error else "")
 
     def approve(self, job: str, approve: bool, reason: str) -> str:
+        self._require_known(job)
         held = self._ctx.records.decide(job, approve, reason)
-        if held is None:
-            raise BadInput(f"{job}: this node knows no such job",
-                           next_step="see `assent job list`")  # fmt: skip
         return f"{job} is {held} by {self._ctx.name}"
+
+    def _require_known(self, job: str) -> None:
+        if not self._ctx.records.known(job):
+            raise BadInput(
+                f"{job}: {self._ctx.name}'s node knows no such job",
+                next_step="see `assent job list`",
+            )
 
     # -- people --------------------------------------------------------------------------
 
@@ -172,10 +177,17 @@ class Desk:
                       category: str, state: str) -> str:  # fmt: skip
         """One person's event; `all` stands for every purpose, recipient or category."""
         ctx = self._ctx
+        if id_type not in ctx.party.ids:
+            raise BadInput(
+                f"{ctx.name} has no identifiers of type {id_type}",
+                next_step=f"pass --type with one of: {', '.join(ctx.party.ids)}",
+            )
         canonical = canonicalise(id_type, identifier, ctx.party.default_region)
         if canonical is None:
-            raise BadInput(f"this cannot be read as a {id_type}",
-                           next_step="write it as it stands in the table")  # fmt: skip
+            raise BadInput(
+                f"the identifier cannot be read (type {id_type})",
+                next_step="write it as it stands in the table, or name its --type",
+            )
         done = await ctx.gate.record(
             id_type,
             canonical,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from catalog.job import JobSpec
@@ -91,6 +92,23 @@ def asked(job: JobSpec) -> dict[str, Any]:
         "with": list(job.providers),
         "match": {"on": list(job.match.on), "mode": job.match.mode, "reveal": job.match.reveal},
     }
+
+
+def with_own(result: dict[str, Any], party: str, own: Mapping[str, Any]) -> None:
+    """Adds `party`'s own counts from its record; they are shown to that party only.
+
+    The sandbox, which plays everybody, adds those of all.
+    """
+    if "consent" in own:
+        result.setdefault("consent", {})[party] = own["consent"]
+    for key in ("ambiguous", "unparsable"):
+        if key in own:
+            result["match"].setdefault(key, {})[party] = own[key]
+    if "bytes" in own:
+        result.setdefault("cost", {}).setdefault("bytes", {})[party] = own["bytes"]
+    if "remaining_rho" in own:
+        remaining = result.setdefault("privacy", {}).setdefault("remaining_rho", {})
+        remaining[party] = own["remaining_rho"]
 
 
 def with_requested(cell: dict[str, Any], session: Session) -> dict[str, Any]:

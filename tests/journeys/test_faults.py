@@ -25,6 +25,7 @@ from protocol.identity import create_keys
 from protocol.transport import kit
 from tests.architecture.sources import ROOT
 from tests.journeys import companies
+from tests.journeys.conftest import Up
 
 pytestmark = pytest.mark.slow
 REQUESTER, PROVIDER = "零售商", "media"
@@ -74,12 +75,6 @@ def test_each_process_is_killed_once_and_the_job_is_exact(tmp_path: Path) -> Non
 # -- who may take part ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with federation(tmp_path_factory.mktemp("up"), rows=30) as (sandbox, _, _):
-        yield sandbox
-
-
 def node_run(party: Path, collaboration: Path, data: Path) -> subprocess.CompletedProcess[str]:
     """`assent node run` that is expected to end by itself."""
     return subprocess.run(
@@ -94,7 +89,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def test_a_second_node_on_the_same_folder_is_refused(up: Sandbox) -> None:
+def test_a_second_node_on_the_same_folder_is_refused(up: Up) -> None:
     done = node_run(
         up.root / PROVIDER / "party.yaml", up.root / "collaboration.yaml", up.root / PROVIDER
     )
@@ -102,7 +97,7 @@ def test_a_second_node_on_the_same_folder_is_refused(up: Sandbox) -> None:
     assert "another node is running with this data folder — stop it" in last_line(done)
 
 
-def test_a_second_node_of_the_same_party_is_refused(up: Sandbox, tmp_path: Path) -> None:
+def test_a_second_node_of_the_same_party_is_refused(up: Up, tmp_path: Path) -> None:
     """A copy of the keys on another machine, while the first one lives."""
     shutil.copytree(up.root / PROVIDER / "keys", tmp_path / "node" / "keys")
     done = node_run(
@@ -112,10 +107,10 @@ def test_a_second_node_of_the_same_party_is_refused(up: Sandbox, tmp_path: Path)
     assert "(second_instance)" in last_line(done)
     assert "another node with its own data folder is running" in last_line(done)
     assert "stop the other node first" in last_line(done)
-    assert up.node(PROVIDER).status()["ready"]
+    assert up.sandbox.node(PROVIDER).status()["ready"]
 
 
-def foreign(up: Sandbox, folder: Path, *, start: datetime.datetime, days: int) -> tuple[Path, Path]:
+def foreign(up: Up, folder: Path, *, start: datetime.datetime, days: int) -> tuple[Path, Path]:
     """New keys for the provider that the servers do not know: its collaboration.yaml and data."""
     keys = create_keys(
         PROVIDER, "party", storage=secrets.token_bytes(32), now=start, days=days
@@ -133,7 +128,7 @@ def foreign(up: Sandbox, folder: Path, *, start: datetime.datetime, days: int) -
     return folder / "collaboration.yaml", data
 
 
-def test_keys_that_the_servers_do_not_know_are_refused(up: Sandbox, tmp_path: Path) -> None:
+def test_keys_that_the_servers_do_not_know_are_refused(up: Up, tmp_path: Path) -> None:
     now = datetime.datetime.now(datetime.UTC)
     file, data = foreign(up, tmp_path, start=now, days=30)
     done = node_run(up.root / PROVIDER / "party.yaml", file, data)
@@ -143,7 +138,7 @@ def test_keys_that_the_servers_do_not_know_are_refused(up: Sandbox, tmp_path: Pa
     assert "card" in last_line(done).partition(" — ")[2]
 
 
-def test_an_expired_certificate_is_said(up: Sandbox, tmp_path: Path) -> None:
+def test_an_expired_certificate_is_said(up: Up, tmp_path: Path) -> None:
     start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=400)
     file, data = foreign(up, tmp_path, start=start, days=365)
     done = node_run(up.root / PROVIDER / "party.yaml", file, data)
@@ -152,7 +147,7 @@ def test_an_expired_certificate_is_said(up: Sandbox, tmp_path: Path) -> None:
     assert "assent kit create" in last_line(done)
 
 
-def test_a_party_that_is_not_in_the_collaboration(up: Sandbox, tmp_path: Path) -> None:
+def test_a_party_that_is_not_in_the_collaboration(up: Up, tmp_path: Path) -> None:
     party = tmp_path / "party.yaml"
     text = (up.root / PROVIDER / "party.yaml").read_text("utf-8")
     party.write_text(text.replace(f"name: {PROVIDER}", "name: somebody"), encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assent import main
 from tests.journeys import companies
+from tests.journeys.conftest import Assent
 
 Change = Callable[[Path], None]
 
@@ -189,31 +188,17 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", start)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The command in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["assent", *map(str, arguments)])
-    monkeypatch.setattr(main, "_stop_in_order", lambda code=None: None)  # keep pytest's signals
-    with pytest.raises(SystemExit) as ended:
-        main.run()
-    return int(ended.value.code or 0)
-
-
 @pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize("name", CASES)
-def test_one_line_names_the_file_and_the_fix(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_line_names_the_file_and_the_fix(name: str, tmp_path: Path, assent: Assent) -> None:
     change, file, cause, fix = CASES[name]
     made = companies.write(tmp_path, seed=5, rows=12)
     change(tmp_path)
     out, kept = tmp_path / "result.json", tmp_path / "kept"
-    code = run(
-        monkeypatch, "sandbox", "run", made.federation, made.job, "--out", out, "--keep", kept
-    )
-    said = capsys.readouterr()
+    said = assent("sandbox", "run", made.federation, made.job, "--out", out, "--keep", kept)
     assert said.err.count("\n") == 1, said.err
     assert said.out == ""
-    assert code == 2, said.err
+    assert said.code == 2, said.err
     assert said.err.startswith("assent: ")
     line = said.err.removeprefix("assent: ").rstrip("\n")
     what, dash, step = line.partition(" — ")
@@ -239,17 +224,16 @@ def test_one_line_names_the_file_and_the_fix(
     ],
 )
 def test_places_that_cannot_be_written_are_found_before_the_run(
-    options: tuple[str, str], words: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    options: tuple[str, str], words: str, tmp_path: Path, assent: Assent
+) -> None:
     made = companies.write(tmp_path, seed=5, rows=12)
     before = sorted(tmp_path.iterdir())
     filled = [option.format(tmp_path) for option in options]
-    assert run(monkeypatch, "sandbox", "run", made.federation, made.job, *filled) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert words in said
-    assert " — " in said
+    said = assent("sandbox", "run", made.federation, made.job, *filled)
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert words in said.err
+    assert " — " in said.err
     # --keep never deletes what it did not make.
     assert sorted(tmp_path.iterdir()) == before
 
