@@ -13,7 +13,7 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@if [ -n "$$CI" ]; then rm -rf $(VENV); fi
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	PYTHONWARNINGS=ignore $(BIN)/pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 setup: $(VENV)/.ready ## make .venv with everything in it
