@@ -32,10 +32,11 @@ CONSENT, JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, ERASED, MIGRATED = TYPES = (
 ID_BYTES = 16
 SALT_BYTES = 32
 MAX_BODY = 65_536
+_MAX_PARTY = 256
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:00Z", re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """What is to be logged.  id: 16 bytes, the same when it is sent again.
 
@@ -43,6 +44,8 @@ class Event:
     it.  subject: the pseudonym under which the person's openings are found again.
     """
 
+    party: str
+    type: str
     id: bytes
     body: bytes
     subject: bytes | None = None
@@ -66,32 +69,45 @@ class Leaf:
     type: str
 
 
-def event(id: bytes, fields: dict[str, object], subject: bytes | None = None) -> Event:
+def event(
+    party: str, type: str, id: bytes, fields: dict[str, object], subject: bytes | None = None
+) -> Event:
     """An event whose body is `fields` with its id and subject in it."""
     if len(id) != ID_BYTES:
         raise BadInput(f"an event id is {ID_BYTES} bytes")
+    if type not in TYPES:
+        raise BadInput(f"{type!r} is not a type of event")
+    if not 0 < len(party.encode()) <= _MAX_PARTY:
+        raise BadInput(f"a party's name has at most {_MAX_PARTY} bytes")
     named: dict[str, object] = {"id": id.hex()}
     if subject is not None:
-        named["subject"] = base64.urlsafe_b64encode(subject).decode().rstrip("=")
+        named["subject"] = subject_text(subject)
     body = canonical_json(fields | named)
     if len(body) > MAX_BODY:
         raise BadInput(f"an event's body has at most {MAX_BODY} bytes")
-    return Event(id, body, subject)
+    return Event(party, type, id, body, subject)
+
+
+def subject_text(subject: bytes) -> str:
+    return base64.urlsafe_b64encode(subject).decode().rstrip("=")
 
 
 def commit(salt: bytes, body: bytes) -> bytes:
     return hmac.digest(salt, body, "sha256")
 
 
-def leaves(events: Sequence[Event], salts: bytes, party: str, type: str, now: float) -> list[bytes]:
-    """One leaf per event; `salts` has 32 bytes for each, `now` is POSIX seconds."""
-    before, after = canonical_json(
-        {"commitment": "", "party": party, "time": minute(now), "type": type, "v": VERSION}
-    ).split(b'""', 1)
+def leaves(events: Sequence[Event], salts: bytes, time: str) -> list[bytes]:
+    """One leaf per event; `salts` has 32 bytes for each, `time` is of `minute`."""
+    around: dict[tuple[str, str], list[bytes]] = {}
     made = []
     for place, one in enumerate(events):
+        frame = around.get((one.party, one.type))
+        if frame is None:
+            blank = {"commitment": "", "party": one.party, "time": time, "type": one.type,
+                     "v": VERSION}  # fmt: skip
+            frame = around[one.party, one.type] = canonical_json(blank).split(b'""', 1)
         salt = salts[place * SALT_BYTES : (place + 1) * SALT_BYTES]
-        made.append(b'%s"%s"%s' % (before, commit(salt, one.body).hex().encode(), after))
+        made.append(b'%s"%s"%s' % (frame[0], commit(salt, one.body).hex().encode(), frame[1]))
     return made
 
 
@@ -102,7 +118,11 @@ def minute(now: float) -> str:
 def parse_leaf(data: bytes) -> Leaf:
     """The leaf that `data` is; raises ProofError unless it is one in canonical form."""
     fields = _object(data, "an entry")
-    if set(fields) != {"commitment", "party", "time", "type", "v"} or fields["v"] != VERSION:
+    if (
+        set(fields) != {"commitment", "party", "time", "type", "v"}
+        or fields["v"] is True
+        or fields["v"] != VERSION
+    ):
         raise ProofError("an entry has other fields than a leaf, or an unknown version")
     commitment, party, time, kind = (fields[k] for k in ("commitment", "party", "time", "type"))
     if not (isinstance(party, str) and isinstance(kind, str) and isinstance(commitment, str)):

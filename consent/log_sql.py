@@ -1,0 +1,264 @@
+"""The log's two stores in SQL: SQLite files by default, PostgreSQL by URL.
+
+Who runs it: the consent service.  SQLite: WAL, synchronous=FULL; PostgreSQL: its defaults
+(synchronous_commit on).  Several logs share a database; each has its own rows and lock.
+Learns: see consent.log_storage.
+
+Entries and checkpoints are append-only, which the database itself refuses to break (triggers);
+a tile's row grows, and a partial tile of the specification is a prefix of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from consent.leaf import SALT_BYTES, Event, Opening
+from consent.log_database import failing_closed, insert, open_url, serial_lock, writing
+from consent.log_storage import StoredHead, StoredOpening
+from consent.merkle import EMPTY_ROOT
+from consent.tiles import Tiles
+from protocol.errors import Failed
+
+TREE = sa.MetaData()
+LOGS = sa.Table(
+    "logs", TREE,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("origin", sa.Text, unique=True, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("root", sa.LargeBinary, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+)  # fmt: skip
+ENTRIES = sa.Table(
+    "entries", TREE,
+    sa.Column("log", sa.Integer, primary_key=True),
+    sa.Column("place", sa.BigInteger, primary_key=True),
+    sa.Column("leaf", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+TILES = sa.Table(
+    "tiles", TREE,
+    sa.Column("log", sa.Integer, primary_key=True),
+    sa.Column("level", sa.Integer, primary_key=True),
+    sa.Column("place", sa.BigInteger, primary_key=True),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+CHECKPOINTS = sa.Table(
+    "checkpoints", TREE,
+    sa.Column("log", sa.Integer, primary_key=True),
+    sa.Column("size", sa.BigInteger, primary_key=True),
+    sa.Column("note", sa.Text, nullable=False),
+)  # fmt: skip
+PRIVATE = sa.MetaData()
+OPENINGS = sa.Table(
+    "openings", PRIVATE,
+    sa.Column("origin", sa.Text, primary_key=True),
+    sa.Column("place", sa.BigInteger, primary_key=True),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+    sa.Column("subject", sa.LargeBinary),
+    sa.Column("salt", sa.LargeBinary),
+    sa.Column("body", sa.LargeBinary),
+    sa.Index("openings_event", "origin", "event", unique=True),
+    sa.Index("openings_subject", "origin", "subject"),
+)  # fmt: skip
+APPEND_ONLY = ("entries",)
+
+
+class SqlLog:
+    """`LogStorage` of one log.  Blocking; safe from several threads and processes."""
+
+    def __init__(self, url: str, origin: str) -> None:
+        """url: of SQLAlchemy, 'sqlite:///…' or 'postgresql+psycopg://…'; made when absent."""
+        self._engine = open_url(url, TREE, APPEND_ONLY)
+        with writing(self._engine) as db:
+            serial_lock(db, "logs")
+            number = db.execute(sa.select(LOGS.c.id).where(LOGS.c.origin == origin)).scalar()
+            if number is None:
+                row = {"origin": origin, "size": 0, "root": EMPTY_ROOT, "epoch": 0}
+                number = db.execute(LOGS.insert().values(row).returning(LOGS.c.id)).scalar_one()
+        self._log = int(number)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def take_over(self) -> StoredHead:
+        with writing(self._engine) as db:
+            head = self._head(db, lock=True)
+            db.execute(LOGS.update().where(LOGS.c.id == self._log).values(epoch=head.epoch + 1))
+        return StoredHead(head.size, head.root, head.epoch + 1)
+
+    @contextmanager
+    def writing(self, epoch: int) -> Iterator[SqlTransaction]:
+        with writing(self._engine) as db:
+            head = self._head(db, lock=True)
+            if head.epoch != epoch:
+                raise Failed(
+                    "second_writer",
+                    "another process has opened this log for writing",
+                    stage="consent log",
+                    next_step="run one consent service per log; this one has stopped writing",
+                )
+            yield SqlTransaction(db, self._log, head)
+
+    def head(self) -> StoredHead:
+        with self._reading() as db:
+            return self._head(db)
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        with self._reading() as db:
+            rows = db.execute(
+                sa.select(ENTRIES.c.leaf)
+                .where(ENTRIES.c.log == self._log)
+                .where(ENTRIES.c.place >= start, ENTRIES.c.place < end)
+                .order_by(ENTRIES.c.place)
+            )
+            return [bytes(row[0]) for row in rows]
+
+    def tile(self, level: int, index: int) -> bytes:
+        with self._reading() as db:
+            found = db.execute(
+                sa.select(TILES.c.hashes)
+                .where(TILES.c.log == self._log)
+                .where(TILES.c.level == level, TILES.c.place == index)
+            ).scalar()
+        return b"" if found is None else bytes(found)
+
+    def tiles(self) -> Iterator[tuple[int, int, bytes]]:
+        with self._reading() as db:
+            columns = (TILES.c.level, TILES.c.place, TILES.c.hashes)
+            query = sa.select(*columns).where(TILES.c.log == self._log)
+            for level, place, hashes in db.execute(query.order_by(TILES.c.level, TILES.c.place)):
+                yield level, place, bytes(hashes)
+
+    def checkpoint(self) -> str | None:
+        with self._reading() as db:
+            query = sa.select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.log == self._log)
+            return db.execute(query.order_by(CHECKPOINTS.c.size.desc()).limit(1)).scalar()
+
+    def checkpoints(self) -> Iterator[tuple[int, str]]:
+        with self._reading() as db:
+            query = sa.select(CHECKPOINTS.c.size, CHECKPOINTS.c.note)
+            query = query.where(CHECKPOINTS.c.log == self._log).order_by(CHECKPOINTS.c.size)
+            for row in db.execute(query):
+                yield row.size, row.note
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with failing_closed(), self._engine.connect() as db:
+            yield db
+
+    def _head(self, db: sa.Connection, *, lock: bool = False) -> StoredHead:
+        query = sa.select(LOGS.c.size, LOGS.c.root, LOGS.c.epoch).where(LOGS.c.id == self._log)
+        size, root, epoch = db.execute(query.with_for_update() if lock else query).one()
+        return StoredHead(size, bytes(root), epoch)
+
+
+@dataclass
+class SqlTransaction:
+    """`LogTransaction` over one open transaction."""
+
+    db: sa.Connection
+    log: int
+    head: StoredHead
+
+    def add(self, entries: Sequence[bytes], tiles: Tiles, size: int, root: bytes) -> None:
+        first = self.head.size
+        rows = [(self.log, place, leaf) for place, leaf in enumerate(entries, start=first)]
+        insert(self.db, ENTRIES, rows)
+        upsert = "ON CONFLICT (log, level, place) DO UPDATE SET hashes = excluded.hashes"
+        insert(self.db, TILES, [(self.log, *at, hashes) for at, hashes in tiles.items()], upsert)
+        changed = self.db.execute(
+            LOGS.update()
+            .where(LOGS.c.id == self.log, LOGS.c.size == first, LOGS.c.epoch == self.head.epoch)
+            .values(size=size, root=root)
+        )
+        if changed.rowcount != 1:
+            raise Failed("storage_failed", "the log's head changed under its lock")
+
+    def put_checkpoint(self, size: int, note: str) -> None:
+        upsert = "ON CONFLICT (log, size) DO UPDATE SET note = excluded.note"
+        insert(self.db, CHECKPOINTS, [(self.log, size, note)], upsert)
+
+
+class SqlOpenings:
+    """`Openings` of one log, in a database of its own with `secure_delete`."""
+
+    def __init__(self, url: str, origin: str) -> None:
+        self._engine = open_url(url, PRIVATE, ())
+        self._origin = origin
+        self._ours = OPENINGS.c.origin == origin
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def add(self, first: int, events: Sequence[Event], salts: bytes) -> None:
+        rows = [
+            (
+                self._origin,
+                first + n,
+                one.id,
+                one.subject,
+                salts[n * SALT_BYTES : (n + 1) * SALT_BYTES],
+                one.body,
+            )
+            for n, one in enumerate(events)
+        ]
+        with writing(self._engine) as db:
+            db.execute(OPENINGS.delete().where(self._ours, OPENINGS.c.place >= first))
+            insert(db, OPENINGS, rows)
+
+    def find(self, ids: Sequence[bytes]) -> Mapping[bytes, StoredOpening]:
+        found = {}
+        for start in range(0, len(ids), 500):  # bound variables per statement are limited
+            some = list(ids[start : start + 500])
+            for one in self._select(OPENINGS.c.event.in_(some)):
+                found[one.id] = one
+        return found
+
+    def read(self, start: int, end: int) -> list[StoredOpening]:
+        return self._select(OPENINGS.c.place >= start, OPENINGS.c.place < end)
+
+    def of_subject(self, subject: bytes) -> list[int]:
+        return [one.index for one in self._select(OPENINGS.c.subject == subject)]
+
+    def erase(self, indexes: Sequence[int]) -> None:
+        with writing(self._engine) as db:
+            for start in range(0, len(indexes), 500):
+                some = list(indexes[start : start + 500])
+                db.execute(
+                    OPENINGS.update()
+                    .where(self._ours, OPENINGS.c.place.in_(some))
+                    .values(subject=None, salt=None, body=None)
+                )
+        # Pages that were overwritten live on in the write-ahead log (SQLite) or as dead rows
+        # (PostgreSQL) until these are cleared.
+        with failing_closed(), self._engine.connect() as db:
+            if db.dialect.name == "sqlite":
+                busy = db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+                if busy:
+                    raise Failed(
+                        "erasure_pending",
+                        "the data is deleted, but a reader still holds its old pages",
+                        stage="consent log",
+                        next_step="erase again",
+                    )
+            else:
+                db.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(
+                    "VACUUM FULL openings"
+                )
+
+    def _select(self, *conditions: sa.ColumnElement[bool]) -> list[StoredOpening]:
+        columns = (OPENINGS.c[name] for name in ("place", "event", "subject", "salt", "body"))
+        query = sa.select(*columns).where(self._ours, *conditions).order_by(OPENINGS.c.place)
+        with failing_closed(), self._engine.connect() as db:
+            return [_opening(*row) for row in db.execute(query)]
+
+
+def _opening(
+    place: int, id: bytes, subject: bytes | None, salt: bytes | None, body: bytes | None
+) -> StoredOpening:
+    opening = None if salt is None or body is None else Opening(bytes(salt), bytes(body))
+    return StoredOpening(place, bytes(id), None if subject is None else bytes(subject), opening)
