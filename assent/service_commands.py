@@ -44,7 +44,7 @@ def kit_create(
     text = card_text(card)
     (folder / "card.yaml").write_text(text, encoding="utf-8")
     typer.echo(text, nl=False)
-    typer.echo(f"compare by phone: {card.fingerprint}", err=True)
+    typer.echo(f"compare by phone: {_spoken(card.fingerprint)}", err=True)
 
 
 @kit.command("join")
@@ -58,8 +58,13 @@ def kit_join(
     collaboration = join_cards(cards)
     out.write_text(dump_collaboration(collaboration), encoding="utf-8")
     for name, fingerprint in collaboration.fingerprints().items():
-        typer.echo(f"{name}\t{fingerprint}")
+        typer.echo(f"{name}\t{_spoken(fingerprint)}")
     typer.echo("compare each line with its owner before you use the file", err=True)
+
+
+def _spoken(fingerprint: str) -> str:
+    """In groups of four, as people read it to each other."""
+    return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))
 
 
 @node.command("run")

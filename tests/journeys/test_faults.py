@@ -154,3 +154,16 @@ def test_a_party_that_is_not_in_the_collaboration(up: Up, tmp_path: Path) -> Non
     done = node_run(party, up.root / "collaboration.yaml", tmp_path / "node")
     assert done.returncode == 2
     assert "has no card of somebody" in last_line(done)
+
+
+@pytest.mark.parametrize("service", ["coordinator", "consent"])
+def test_a_server_whose_port_is_taken_says_so(up: Up, tmp_path: Path, service: str) -> None:
+    shutil.copytree(up.root / service / "keys", tmp_path / "data" / "keys")
+    done = subprocess.run(
+        [sys.executable, "-m", "assent", service, "run",
+         "--collaboration", str(up.root / "collaboration.yaml"), "--data", str(tmp_path / "data")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode in (2, 4), done.stderr
+    assert "cannot listen on 127.0.0.1:" in last_line(done)
+    assert "--listen" in last_line(done).partition(" — ")[2]

@@ -202,6 +202,10 @@ def _check_what_was_said(said: dict[str, str], job: str) -> None:
     assert "retailer asks for audience_insight" in said["assent job list"]
     assert "tier_by_interest (plan)  released" in said["assent job list"]
     assert said["assent node approve $JOB"] == f"{job} is approved by media\n"
+    # What two people compare is the same at both.
+    made = said["assent kit create"].removeprefix("compare by phone: ").strip()
+    assert made in said["assent kit join coordinator.card.yaml consent.card.yaml "
+                        "retailer.card.yaml media.card.yaml"]  # fmt: skip
     assert f"{job} is released\n" in said["assent job watch $JOB"]
     assert said["assent node consent ada@example.com withdrawn"].startswith(
         "withdrawn for 1 row(s) of retailer: recorded"
