@@ -135,6 +135,8 @@ async def test_no_signature_tests_a_guess_of_the_question(
     canonical = world.job(**asked).canonical()
     proposal = next(value for name, value in world.vault if name == "proposal")
     nonce = job_pb2.Proposal.FromString(proposal).nonce  # a secret of the run, see secrets.py
+    assert len(nonce) == 32
+    assert any(nonce)
     signed, verified = set(), set()
     for party in world.companies:
         for message in world.links[f"{party}-coordinator"].messages:
