@@ -22,7 +22,7 @@ from protocol.crosstab.provider import Numbers, ProviderRows
 from protocol.crosstab.provider import aggregate as aggregate_cells
 from protocol.crosstab.requester import encrypt_rows, joint_codes, open_outputs
 from protocol.crosstab.spec import AttributeSpec
-from protocol.errors import Failed, Refused
+from protocol.errors import Failed, ProtocolViolation, Refused
 from protocol.release.noise import NoNoise
 from protocol.release.rules import release
 from protocol.rows import EligibleRows
@@ -135,6 +135,12 @@ def _numbers(session: Session, rows: EligibleRows, of_handle: Handles) -> Iterat
 def open_result(session: Session, task: Incoming) -> Outgoing:
     """Decrypt, range check, release rules; only what the rules let through is stored."""
     ctx = session.ctx
+    if not session.vault.has("rechecked"):
+        raise ProtocolViolation(
+            "equivocation",
+            "the coordinator left out the last look at consent",
+            next_step="do not trust this coordinator until its operator explains it",
+        )
     rechecked = float(session.vault.get("rechecked"))
     if ctx.now() - rechecked > ctx.freshness:
         raise Failed(
