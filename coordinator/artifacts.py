@@ -9,13 +9,12 @@ Learns: the coordinator's disk: what the parties uploaded, sealed or encrypted b
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,26 +23,16 @@ import numpy.typing as npt
 
 from protocol.errors import Failed
 from protocol.frames import MAGIC, MAX_HEADER
+from protocol.transport.disk import disk_errors, make_durable
 from protocol.transport.port import COORDINATOR
 
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ = 4 << 20
 
 
-@contextmanager
-def disk_words(stage: str) -> Iterator[None]:
-    """Turns "no space left" into an error in words; other disk errors likewise."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in _NO_SPACE
-        raise Failed(
-            "disk_full" if full else "disk_error",
-            "the coordinator's disk is full" if full else f"disk error: {error.strerror}",
-            party=COORDINATOR,
-            stage=stage,
-            next_step="its operator makes room in the data folder, then run the job again",
-        ) from error
+def disk_words(stage: str) -> AbstractContextManager[None]:
+    """Turns the coordinator's disk errors into words."""
+    advice = "its operator makes room in the data folder, then run the job again"
+    return disk_errors("coordinator", advice, party=COORDINATOR, stage=stage)
 
 
 @dataclass
@@ -153,21 +142,6 @@ class ArtifactFiles:
 
 def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
-
-
-def make_durable(source: Path, target: Path) -> None:
-    """Renames after the bytes are on disk, and puts the name on disk too."""
-    descriptor = os.open(source, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def file_digest(path: Path) -> bytes:

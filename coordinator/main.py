@@ -7,11 +7,7 @@ Learns: the coordinator: what `proto/coordinator.proto` says.
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import importlib.metadata
-import logging
-import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,11 +22,9 @@ from coordinator.timing import SANDBOX, Timing
 from protocol import transcript
 from protocol.errors import BadInput
 from protocol.identity import Keys
-from protocol.transport import tls
-from protocol.transport.kit import load_kit
+from protocol.transport import hub, tls
 from protocol.transport.port import ArtifactRef
 
-log = logging.getLogger("assent.coordinator")
 _GRACE = 2.0  # seconds that running calls get at the end; long polls come back anyway
 
 
@@ -39,37 +33,17 @@ def run(
     sandbox: bool = False,
 ) -> None:  # fmt: skip
     """Blocks until SIGTERM or SIGINT.  `sandbox`: a node that is silent for 60 s is absent."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     collaboration = load_collaboration(collaboration_file)
-    keys = load_kit(keys_folder, collaboration.coordinator.card())
-    address = listen or keys.card.address
-    if not address:
-        raise BadInput(
-            f"{collaboration_file}: the coordinator's card has no address",
-            next_step="make the kit with --address host:port, or give --listen",
-        )
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / "coordinator.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BadInput(
-                f"{data}: another coordinator is running with this data folder",
-                next_step="stop it, or name another --data",
-            ) from error
-        timing = SANDBOX if sandbox else Timing()
-        asyncio.run(_until_stopped(collaboration, keys, data, address, timing))
-
-
-async def _until_stopped(
-    collaboration: Collaboration, keys: Keys, data: Path, address: str, timing: Timing
-) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(collaboration, keys, data, address, timing=timing) as port:
-        log.info("listening on %s (port %d)", address, port)
-        await stop.wait()
+    timing = SANDBOX if sandbox else Timing()
+    hub.run(
+        collaboration.coordinator.card(),
+        lambda keys, address: serving(collaboration, keys, data, address, timing=timing),
+        what="coordinator",
+        collaboration_file=collaboration_file,
+        data=data,
+        keys_folder=keys_folder,
+        listen=listen,
+    )
 
 
 @asynccontextmanager

@@ -7,16 +7,17 @@ job is over or its retries are used up.
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
 from party_node.store import StoredOutput
 from protocol.errors import AssentError, Failed
+from protocol.transport.disk import disk_errors, make_durable
 from protocol.transport.port import CHUNK, ArtifactRef, CoordinatorPort, StepKey
 
 log = logging.getLogger("assent.runner")
@@ -98,20 +99,9 @@ def _corrupt(ref: ArtifactRef) -> Failed:
     )
 
 
-class disk_words:
+def disk_words() -> AbstractContextManager[None]:
     """Turns a node's disk errors into words."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise Failed(
-                "disk_full" if full else "disk_error",
-                "the node's disk is full" if full else f"disk error: {error.strerror}",
-                next_step="make room in the node's data folder, then run the job again",
-            ) from error
+    return disk_errors("node", "make room in the node's data folder, then run the job again")
 
 
 def keep(source: Path, target: Path) -> tuple[bytes, int]:
@@ -121,11 +111,5 @@ def keep(source: Path, target: Path) -> tuple[bytes, int]:
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
             size = os.fstat(file.fileno()).st_size
-            os.fsync(file.fileno())
-        source.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        make_durable(source, target)
     return digest, size
