@@ -244,3 +244,11 @@ def slow(world: World, party: str, kind: str) -> asyncio.Event:
 
     world.nodes[party].handlers[kind] = handler
     return started
+
+
+async def stuck_job(world: World, party: str, kind: str) -> str:
+    """A new job in which `party` is at a step of `kind` that goes on until it is cancelled."""
+    started = slow(world, party, kind)
+    job = await world.submit()
+    await asyncio.wait_for(started.wait(), 5)
+    return job

@@ -12,7 +12,7 @@ from coordinator.local import LOSE_ANSWER, LOSE_CALL, PASS, TWICE, LocalCoordina
 from party_node.runner import StepOutput, StepTask
 from protocol.errors import ErrorInfo, Failed, Refused
 from protocol.transport.port import StepKey
-from tests.coordinator.engine_world import QUICK, World, run, slow, until
+from tests.coordinator.engine_world import QUICK, World, run, stuck_job, until
 
 
 @pytest.mark.parametrize("fault", [LOSE_CALL, LOSE_ANSWER, TWICE])
@@ -127,9 +127,7 @@ def test_retryable_codes_are_tried_five_times_and_no_more(tmp_path: Path) -> Non
 def test_cancel_reaches_the_handler_and_everybody(tmp_path: Path) -> None:
     async def main() -> None:
         async with World(tmp_path) as world:
-            started = slow(world, "bob", "copy")
-            job = await world.submit()
-            await asyncio.wait_for(started.wait(), 5)
+            job = await stuck_job(world, "bob", "copy")
             port = LocalCoordinator(lambda: world.core, "ann")
             status = await port.cancel(job, "changed my mind")
             assert status.state == "failed"

@@ -13,7 +13,7 @@ from coordinator.rows import STEPS, of_key
 from protocol.errors import AssentError
 from protocol.transport.digest import step_digest
 from protocol.transport.port import Instance, JobRequest, Progress, StepKey
-from tests.coordinator.engine_world import QUICK, World, run, slow, until
+from tests.coordinator.engine_world import QUICK, World, run, slow, stuck_job, until
 
 
 def test_an_equivocating_coordinator(tmp_path: Path) -> None:
@@ -23,9 +23,7 @@ def test_an_equivocating_coordinator(tmp_path: Path) -> None:
     async def main() -> None:
         async with World(tmp_path) as world:
             bob = world.nodes["bob"]
-            started = slow(world, "bob", "copy")
-            job = await world.submit()
-            await asyncio.wait_for(started.wait(), 5)
+            job = await stuck_job(world, "bob", "copy")
             key, core = StepKey(job, 1, "rows/bob"), world.core
             assert core is not None
             row = core.store.step(key)
@@ -57,9 +55,7 @@ def test_an_equivocating_coordinator(tmp_path: Path) -> None:
 def test_a_node_giving_two_outputs_ends_the_job(tmp_path: Path) -> None:
     async def main() -> None:
         async with World(tmp_path) as world:
-            started = slow(world, "bob", "copy")
-            job = await world.submit()
-            await asyncio.wait_for(started.wait(), 5)
+            job = await stuck_job(world, "bob", "copy")
             port = LocalCoordinator(lambda: world.core, "bob")
             with pytest.raises(AssentError, match="two different outputs"):
                 await port.complete(StepKey(job, 1, "rows/bob"), bytes(32), 5, bytes(64))
@@ -73,9 +69,7 @@ def test_a_node_giving_two_outputs_ends_the_job(tmp_path: Path) -> None:
 def test_a_second_live_instance_is_refused_in_words(tmp_path: Path) -> None:
     async def main() -> None:
         async with World(tmp_path) as world:
-            started = slow(world, "bob", "copy")
-            job = await world.submit()
-            await asyncio.wait_for(started.wait(), 5)
+            job = await stuck_job(world, "bob", "copy")
             port = LocalCoordinator(lambda: world.core, "bob")
             other = Instance("f" * 32, "boot")
             for call in (port.hello(other), port.lease(other, (), (), 0.1)):

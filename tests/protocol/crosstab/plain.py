@@ -18,7 +18,8 @@ from protocol.crosstab.spec import CrosstabSpec
 from protocol.crosstab.totals import NoisyTotals
 from protocol.release.noise import NoiseSource, NoNoise
 from tests.protocol.crosstab.federation import Tables
-from tests.protocol.crosstab.textbook import TextbookPublic, array, numbers
+from tests.protocol.crosstab.textbook import TextbookPublic
+from tests.protocol.paillier.rows import array, numbers
 
 Bytes = npt.NDArray[np.uint8]
 

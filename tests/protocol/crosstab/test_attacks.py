@@ -27,7 +27,8 @@ from tests.protocol.crosstab.federation import (
     small_spec,
     upload,
 )
-from tests.protocol.crosstab.textbook import TextbookKernel, array, numbers
+from tests.protocol.crosstab.textbook import TextbookKernel
+from tests.protocol.paillier.rows import array, numbers
 from tests.reference.seeded_noise import SeededNoise
 
 SPEC = small_spec(2, 3, handles=(6, 6))

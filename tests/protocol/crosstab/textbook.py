@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.errors import ProtocolViolation
+from tests.protocol.paillier.rows import array, numbers
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -57,15 +58,6 @@ def _prime(bits: int) -> int:
         found = int(gmpy2.next_prime(start))
         if found.bit_length() == bits:
             return found
-
-
-def numbers(rows: Bytes) -> list[int]:
-    return [int.from_bytes(row.tobytes(), "little") for row in rows]
-
-
-def array(values: list[int], width: int) -> Bytes:
-    joined = b"".join(int(value).to_bytes(width, "little") for value in values)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(len(values), width)
 
 
 class TextbookKernel:
