@@ -118,6 +118,17 @@ class FixedBase:
         self._slopes.append(slopes)
         return Root(b, lam, inverse)
 
+    def entries(self, width: int) -> tuple[bytes, bytes]:
+        """Residues and slopes of every window in turn, `width` little-endian bytes each."""
+        count = windows(self._order_bits, self.window)
+        residues, slopes = (
+            b"".join(
+                entry.to_bytes(width, "little") for window in table[:count] for entry in window
+            )
+            for table in (self._residues, self._slopes)
+        )
+        return residues, slopes
+
     def draw(self, rows: int) -> tuple[list[Big], list[Big]]:
         """(S, Λ) of `rows` fresh uniform roots: each root is S·(1 + p·Λ) mod p²."""
         return self.power(self.exponents(rows), rows)
