@@ -29,10 +29,13 @@ VERSION = 1
 CONSENT, JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, ERASED, MIGRATED = TYPES = (
     "consent", "job.admitted", "job.closed", "job.refused", "erasure.completed", "log.migrated",
 )  # fmt: skip
+# Erasures are filed under this in place of a pseudonym, which is never 7 bytes long.
+ERASURE_MARK = b"erasure"
 ID_BYTES = 16
 SALT_BYTES = 32
 MAX_BODY = 65_536
 _MAX_PARTY = 256
+_FOUR_BYTES = re.compile(b"[\xf0-\xff]")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:00Z", re.ASCII)
 
 
@@ -117,7 +120,7 @@ def minute(now: float) -> str:
 
 def parse_leaf(data: bytes) -> Leaf:
     """The leaf that `data` is; raises ProofError unless it is one in canonical form."""
-    fields = _object(data, "an entry")
+    fields = parse_object(data, "an entry")
     if (
         set(fields) != {"commitment", "party", "time", "type", "v"}
         or fields["v"] is True
@@ -146,14 +149,28 @@ def check_opening(leaf: Leaf, opening: Opening) -> None:
 
 def read_body(body: bytes) -> dict[str, object]:
     """The fields of a body; raises ProofError unless it is a canonical JSON object."""
-    return _object(body, "a body")
+    return parse_object(body, "a body")
 
 
-def _object(data: bytes, what: str) -> dict[str, object]:
+def parse_object(data: bytes, what: str) -> dict[str, object]:
+    """The object of canonical JSON that `data` is; raises ProofError for every other bytes."""
     try:
-        fields = json.loads(data)
-        if not isinstance(fields, dict) or canonical_json(fields) != data:
-            raise ProofError(f"{what} is not a canonical JSON object")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ProofError(f"{what} is not a canonical JSON object") from error
-    return fields
+        fields = json.loads(data, parse_float=_no_number, parse_constant=_no_number)
+        if isinstance(fields, dict) and _canonical(fields, data):
+            return fields
+    except (ValueError, TypeError, RecursionError):
+        pass  # said below, in one way for all of them
+    raise ProofError(f"{what} is not a canonical JSON object")
+
+
+def _canonical(fields: dict[str, object], data: bytes) -> bool:
+    # The C encoder sorts keys by code point, canonical JSON by UTF-16 unit; that is the same
+    # unless there are characters of four UTF-8 bytes.  It is five times faster.
+    if not _FOUR_BYTES.search(data):
+        fast = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        return fast.encode() == data
+    return canonical_json(fields) == data
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is not a number of canonical JSON here")

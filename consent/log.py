@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from consent.checkpoint import Checkpoint, parse_checkpoint
 from consent.errors import NoteError
 from consent.leaf import (
+    CONSENT,
     ERASED,
+    ERASURE_MARK,
     MIGRATED,
     SALT_BYTES,
     Event,
@@ -38,9 +40,6 @@ from consent.note_keys import Signer
 from consent.tiles import TileHashes, TileTree
 from consent.tlog_proof import make_proof
 from protocol.errors import AssentError, Failed, ProtocolViolation, Refused
-
-# The newest erasure is found under this in place of a person's pseudonym (never 32 bytes long).
-_ERASURE_MARK = b"erasure"
 
 
 @dataclass(frozen=True)
@@ -120,11 +119,12 @@ class Log:
         killed between the two erases at the next start.
         """
         for index in indexes:
-            if not 0 <= index < self.size:
-                raise ProtocolViolation("bad_erasure", f"the log has no entry {index}")
+            entry = self._storage.entries(index, index + 1) if 0 <= index < self.size else []
+            if not entry or parse_leaf(entry[0]).type != CONSENT:
+                raise ProtocolViolation("bad_erasure", f"entry {index} is not a person's event")
         fields: dict[str, object] = {"indexes": sorted(set(indexes))}
         said = event(party, ERASED, id, fields)
-        said = Event(party, ERASED, id, said.body, _ERASURE_MARK)
+        said = Event(party, ERASED, id, said.body, ERASURE_MARK)
         done = self.append([said])
         self._openings.erase(indexes)
         return done
@@ -152,12 +152,14 @@ class Log:
         hashes = TileHashes(self._read_tile, signed.size)
         return make_proof(index, prove_inclusion(index, signed.size, hashes.range_hash), note)
 
-    def consistency(self, old_size: int) -> list[bytes]:
-        """From the tree of `old_size` to the newest signed one; empty for 0."""
+    def consistency(self, old_size: int, new_size: int) -> list[bytes]:
+        """From the tree of `old_size` to that of `new_size`; empty from 0, as witnesses want."""
+        if new_size > self._signed.size:
+            raise Failed("log_changed", f"no tree of size {new_size} is signed")
         if old_size == 0:
             return []
-        size = self._signed.size
-        return prove_consistency(old_size, size, TileHashes(self._read_tile, size).range_hash)
+        hashes = TileHashes(self._read_tile, new_size)
+        return prove_consistency(old_size, new_size, hashes.range_hash)
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -260,7 +262,7 @@ class Log:
         return signed
 
     def _finish_erasure(self) -> None:
-        for place in self._openings.of_subject(_ERASURE_MARK)[-1:]:
+        for place in self._openings.of_subject(ERASURE_MARK)[-1:]:
             for stored in self._openings.read(place, place + 1):
                 if stored.opening is not None and place < self.size:
                     said = read_body(stored.opening.body)["indexes"]

@@ -1,0 +1,378 @@
+"""Verifies a bundle offline: every entry re-hashed, every root rebuilt, every opening opened.
+
+Who runs it: an auditor, with a policy file and the checkpoints kept from earlier audits; no
+database, no network.  One pass; memory grows with missing openings only.
+Learns: what is in the bundle.
+
+The order of checks for each log:
+1. every note is signed by the log and, the newest, cosigned by the auditor's own quorum;
+2. the tree over the entries so far has the root of every checkpoint, hence all checkpoints
+   are consistent with each other; 3. and with the one that the auditor kept;
+4. every opening is what its entry committed to; 5. a missing one is listed as erased;
+6. times of entries and of each witness do not go back; 7. further rules (`Rule`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from consent.bundle import VERSION, end_line
+from consent.checkpoint import Checkpoint
+from consent.errors import NoteError, ProofError
+from consent.findings import LANGUAGES, Finding, Severity
+from consent.leaf import (
+    CONSENT,
+    ERASED,
+    Leaf,
+    Opening,
+    check_opening,
+    parse_leaf,
+    parse_object,
+    read_body,
+)
+from consent.merkle import CompactRange, hash_leaf
+from consent.policy import CheckedCheckpoint, Policy, check_checkpoint
+from protocol.errors import BadInput
+
+MAX_OF_A_KIND = 20  # findings of one code and log that are listed one by one
+MAX_LINE = 1_000_000
+
+
+class Rule(Protocol):
+    """A rule over what entries say; one object audits one bundle."""
+
+    def see(
+        self, log: str, index: int, leaf: Leaf, body: Mapping[str, object] | None
+    ) -> Iterable[Finding]:
+        """Called for every well-formed entry in order; body: None when there is no opening."""
+
+    def finish(self) -> Iterable[Finding]:
+        """Called once after the last log."""
+
+
+@dataclass(frozen=True)
+class LogSummary:
+    """quorum_time: POSIX seconds, when a quorum had seen the newest checkpoint."""
+
+    origin: str
+    size: int
+    root: str
+    checkpoints: int
+    opened: int
+    erased: int
+    quorum_time: int | None
+
+
+@dataclass(frozen=True)
+class Report:
+    findings: tuple[Finding, ...]
+    logs: tuple[LogSummary, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 verified, 1 tampering or a broken rule, 3 incomplete evidence."""
+        return min((int(one.severity) for one in self.findings), default=0)
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "exit_code": self.exit_code,
+            "logs": [vars(log) for log in self.logs],
+            "findings": [one.to_dict() for one in self.findings],
+        }
+
+    def to_text(self, language: str) -> str:
+        head = _VERDICTS[self.exit_code][LANGUAGES.index(language)]
+        logs = [_LOG_WORDS[language].format_map(vars(log)) for log in self.logs]
+        return "\n".join([head, *logs, *(one.sentence(language) for one in self.findings), ""])
+
+
+_VERDICTS = {
+    0: ("Verified: nothing was changed, nothing is missing.", "验证通过：没有改动，没有缺失。"),
+    1: ("NOT verified: tampering or a broken rule.", "验证不通过：发现篡改或违反规则。"),
+    3: (
+        "Incomplete: what is here is genuine, but evidence is missing.",
+        "证据不完整：现有内容属实，但有缺失。",
+    ),
+}
+_LOG_WORDS = {
+    "en": "{origin}: {size} entries, {checkpoints} checkpoints, {opened} opened, {erased} erased, "
+    "root {root}",
+    "zh": "{origin}：{size} 条记录，{checkpoints} 个检查点，{opened} 条可核对内容，"
+    "{erased} 条已删除，树根 {root}",
+}
+
+
+def audit_bundle(
+    lines: Iterable[bytes],
+    policy: Policy,
+    kept: Sequence[str] = (),
+    rules: Sequence[Rule] = (),
+) -> Report:
+    """lines: a bundle's, each with its newline, as an open file gives them.
+
+    policy: the auditor's own.  kept: notes that the auditor kept.  Raises BadInput when `kept`
+    is not genuine or the file is no bundle at all; everything else is a finding.
+    """
+    audit = _Audit(policy, _read_kept(kept, policy), rules)
+    for line in lines:
+        audit.line(line)
+    return audit.report()
+
+
+def _read_kept(notes: Sequence[str], policy: Policy) -> dict[str, list[Checkpoint]]:
+    kept: dict[str, list[Checkpoint]] = {}
+    for note in notes:
+        try:
+            checkpoint = check_checkpoint(note, policy).checkpoint
+        except NoteError as error:
+            raise BadInput(f"a kept checkpoint is not valid: {error.info.cause}") from error
+        kept.setdefault(checkpoint.origin, []).append(checkpoint)
+    return kept
+
+
+@dataclass
+class _LogState:
+    """What is known of the log that is being read."""
+
+    origin: str
+    tree: CompactRange = field(default_factory=CompactRange)
+    newest: CheckedCheckpoint | None = None
+    checkpoints: int = 0
+    covered: int = 0  # entries under a checkpoint whose root was right
+    time: str = ""
+    opened: int = 0
+    missing: list[int] = field(default_factory=list)
+    erased: dict[int, int] = field(default_factory=dict)  # index → entry that lists it
+    not_erasable: set[int] = field(default_factory=set)
+    witness_times: dict[str, int] = field(default_factory=dict)
+    root_wrong: bool = False
+
+
+class _Audit:
+    """One pass; `line` for every line, then `report`."""
+
+    def __init__(
+        self, policy: Policy, kept: Mapping[str, list[Checkpoint]], rules: Sequence[Rule]
+    ) -> None:
+        self._policy = policy
+        self._kept = kept
+        self._rules = rules
+        self._findings: list[Finding] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._logs: list[LogSummary] = []
+        self._log: _LogState | None = None
+        self._digest = hashlib.sha256()
+        self._number = 0
+        self._recognised = False
+        self._ended = False
+
+    def line(self, line: bytes) -> None:
+        self._number += 1
+        try:
+            fields = self._fields(line)
+            keys = set(fields)
+            if keys == {"end"}:
+                self._end(line)
+            elif self._number == 1 or keys == {"assent_bundle"}:
+                self._header(fields)
+            elif keys == {"log"}:
+                self._begin(fields["log"])
+            elif self._log is None:
+                raise ProofError("no log has begun")
+            elif keys == {"checkpoint"}:
+                self._checkpoint(self._log, fields["checkpoint"])
+            elif "leaf" in keys and keys <= {"leaf", "opening"}:
+                self._entry(self._log, fields["leaf"], fields.get("opening"))
+            else:
+                raise ProofError("unknown fields")
+        except ProofError as error:
+            self._find("bad_line", line=self._number, cause=error.info.cause)
+        self._digest.update(line)
+
+    def report(self) -> Report:
+        if not self._recognised:
+            raise BadInput("this is not an Assent bundle", next_step="give the exported file")
+        if not self._ended:
+            self._log_done()
+            self._find("file_cut")
+        for origin in self._kept:
+            if origin not in {log.origin for log in self._logs}:
+                self._find("log_missing", origin)
+        for rule in self._rules:
+            self._add(rule.finish())
+        for (code, log), count in self._counts.items():
+            if count > MAX_OF_A_KIND:
+                severity = Finding(code).severity
+                kind = "more" if severity is Severity.BROKEN else "more_missing"
+                values: dict[str, int | str] = {"count": count - MAX_OF_A_KIND, "kind": code}
+                self._findings.append(Finding(kind, log, values))
+        order = sorted(self._findings, key=lambda one: one.severity)
+        return Report(tuple(order), tuple(self._logs))
+
+    # -- lines --------------------------------------------------------------------------------
+
+    def _fields(self, line: bytes) -> dict[str, object]:
+        if self._ended:
+            raise ProofError("a line after the end")
+        if len(line) > MAX_LINE or not line.endswith(b"\n"):
+            raise ProofError("cut off or too long")
+        return parse_object(line[:-1], "it")
+
+    def _header(self, fields: Mapping[str, object]) -> None:
+        if self._number != 1 or fields != {"assent_bundle": VERSION}:
+            raise ProofError("not the first line of a bundle of this version")
+        self._recognised = True
+
+    def _end(self, line: bytes) -> None:
+        self._recognised = True
+        self._ended = True
+        self._log_done()
+        if line != end_line(self._number - 1, self._digest.hexdigest()):
+            self._find("file_altered")
+
+    def _begin(self, origin: object) -> None:
+        self._log_done()
+        if not isinstance(origin, str) or not origin:
+            raise ProofError("a log without a name")
+        if any(log.origin == origin for log in self._logs):
+            self._find("log_twice", origin)
+        self._log = _LogState(origin)
+
+    def _checkpoint(self, log: _LogState, note: object) -> None:
+        if not isinstance(note, str):
+            raise ProofError("a checkpoint is text")
+        try:
+            checked = check_checkpoint(note, self._policy, log.origin)
+        except NoteError as error:
+            cause = error.info.cause
+            self._find("bad_checkpoint", log.origin, line=self._number, cause=cause)
+            return
+        head, entries = checked.checkpoint, log.tree.size
+        if head.size != entries or (log.newest and log.newest.checkpoint.size >= head.size):
+            self._find("checkpoint_order", log.origin, size=head.size, entries=entries)
+            return
+        log.newest = checked
+        log.checkpoints += 1
+        for witness, time in checked.times.items():
+            if time < log.witness_times.get(witness, 0):
+                self._find("witness_backwards", log.origin, witness=witness, size=head.size)
+            log.witness_times[witness] = time
+        if log.tree.root() == head.root:
+            log.covered = head.size
+        elif not log.root_wrong:  # every later root is wrong as well; the first says where
+            log.root_wrong = True
+            last = max(head.size - 1, 0)
+            self._find("root_differs", log.origin, first=log.covered, last=last, size=head.size)
+
+    def _entry(self, log: _LogState, text: object, opening: object) -> None:
+        if not isinstance(text, str):
+            raise ProofError("a leaf is text")
+        data = text.encode()
+        index = log.tree.size
+        log.tree.append(hash_leaf(data))
+        for kept in self._kept.get(log.origin, ()):
+            if kept.size == log.tree.size and kept.root != log.tree.root():
+                self._find("kept_differs", log.origin, size=kept.size)
+        try:
+            leaf = parse_leaf(data)
+        except ProofError as error:
+            self._find("bad_leaf", log.origin, index=index, cause=error.info.cause)
+            return
+        if leaf.time < log.time:
+            self._find("time_backwards", log.origin, index=index)
+        log.time = leaf.time
+        body = self._open(log, index, leaf, opening)
+        for rule in self._rules:
+            self._add(rule.see(log.origin, index, leaf, body))
+
+    def _open(
+        self, log: _LogState, index: int, leaf: Leaf, opening: object
+    ) -> dict[str, object] | None:
+        if leaf.type != CONSENT:
+            log.not_erasable.add(index)
+        if opening is None:
+            log.missing.append(index)
+            return None
+        try:
+            given = _opening(opening)
+            check_opening(leaf, given)
+            body = read_body(given.body)
+        except ProofError as error:
+            self._find("bad_opening", log.origin, index=index, cause=error.info.cause)
+            return None
+        log.opened += 1
+        if leaf.type == ERASED:
+            self._erasure(log, index, body)
+        return body
+
+    def _erasure(self, log: _LogState, index: int, body: Mapping[str, object]) -> None:
+        listed = body.get("indexes")
+        numbers = [n for n in listed if type(n) is int] if isinstance(listed, list) else []
+        if not isinstance(listed, list) or len(numbers) != len(listed):
+            self._find("bad_erasure", log.origin, index=index)
+            return
+        if any(not 0 <= n < index or n in log.not_erasable for n in numbers):
+            self._find("bad_erasure", log.origin, index=index)
+        log.erased.update(dict.fromkeys(numbers, index))
+
+    def _log_done(self) -> None:
+        log, self._log = self._log, None
+        if log is None:
+            return
+        absent = set(log.missing)
+        for index in log.missing:
+            if index not in log.erased:
+                self._find("opening_missing", log.origin, index=index)
+        for index in sorted(set(log.erased) - absent):
+            self._find("erased_present", log.origin, index=index)
+        size = log.newest.checkpoint.size if log.newest else 0
+        if log.newest is None:
+            self._find("no_checkpoint", log.origin)
+        elif not log.newest.has_quorum:
+            self._find("quorum_missing", log.origin, size=size)
+        if log.tree.size > size:
+            self._find("uncovered", log.origin, first=size)
+        for kept in self._kept.get(log.origin, ()):
+            if kept.size > log.tree.size:
+                self._find("kept_ahead", log.origin, kept=kept.size, size=log.tree.size)
+        self._logs.append(
+            LogSummary(
+                log.origin,
+                log.tree.size,
+                log.tree.root().hex(),
+                log.checkpoints,
+                log.opened,
+                len(absent & set(log.erased)),
+                log.newest.quorum_time if log.newest else None,
+            )
+        )
+
+    # -- findings -----------------------------------------------------------------------------
+
+    def _find(self, code: str, log: str = "", **values: int | str) -> None:
+        self._add([Finding(code, log, values)])
+
+    def _add(self, findings: Iterable[Finding]) -> None:
+        for one in findings:
+            self._counts[one.code, one.log] += 1
+            if self._counts[one.code, one.log] <= MAX_OF_A_KIND:
+                self._findings.append(one)
+
+
+def _opening(fields: object) -> Opening:
+    if not isinstance(fields, dict) or set(fields) != {"body", "salt"}:
+        raise ProofError("an opening has a body and a salt")
+    body, salt = fields["body"], fields["salt"]
+    if not isinstance(body, str) or not isinstance(salt, str):
+        raise ProofError("an opening's body and salt are text")
+    try:
+        data = bytes.fromhex(salt)
+    except ValueError as error:
+        raise ProofError("an opening's salt is not hex") from error
+    if data.hex() != salt:
+        raise ProofError("an opening's salt is not lower-case hex")
+    return Opening(data, body.encode())

@@ -1,0 +1,176 @@
+"""What an audit found, as data, and its sentences in English and Chinese.
+
+Who runs it: the auditor's verifier; pages and reports print what it returns.
+Learns: names of logs, positions and causes; never a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+LANGUAGES = ("en", "zh")
+
+
+class Severity(IntEnum):
+    """In the order of the exit codes that they lead to."""
+
+    BROKEN = 1  # tampering or a broken rule
+    INCOMPLETE = 3  # nothing wrong seen, but evidence is missing
+
+
+@dataclass(frozen=True)
+class Finding:
+    """code: of `SENTENCES`.  values: what its sentence names."""
+
+    code: str
+    log: str = ""
+    values: Mapping[str, int | str] = field(default_factory=dict)
+
+    @property
+    def severity(self) -> Severity:
+        return SENTENCES[self.code].severity
+
+    def sentence(self, language: str) -> str:
+        words = SENTENCES[self.code].in_language(language).format_map(dict(self.values))
+        between = "：" if language == "zh" else ": "
+        return f"{self.log}{between}{words}" if self.log else words
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "code": self.code,
+            "severity": self.severity.name.lower(),
+            "log": self.log,
+            "values": dict(self.values),
+            **{language: self.sentence(language) for language in LANGUAGES},
+        }
+
+
+@dataclass(frozen=True)
+class Words:
+    """A kind of finding.  The Chinese sentence leaves out `cause`, which is English."""
+
+    severity: Severity
+    en: str
+    zh: str
+
+    def in_language(self, language: str) -> str:
+        return {"en": self.en, "zh": self.zh}[language]
+
+
+_B, _I = Severity.BROKEN, Severity.INCOMPLETE
+SENTENCES: Mapping[str, Words] = {
+    "file_altered": Words(
+        _B,
+        "the file was changed after its export: its lines do not give the digest at its end",
+        "文件在导出之后被改动：各行内容与文件末尾的摘要不符",
+    ),
+    "file_cut": Words(
+        _B,
+        "the file has no valid last line: it was cut off or changed",
+        "文件没有有效的末行：被截断或被改动",
+    ),
+    "bad_line": Words(
+        _B,
+        "line {line} is not a line of a bundle ({cause})",
+        "第 {line} 行不是证据包的有效行",
+    ),
+    "log_twice": Words(_B, "the log is in the bundle twice", "该日志在证据包中出现两次"),
+    "bad_checkpoint": Words(
+        _B,
+        "the checkpoint in line {line} is not valid: {cause}",
+        "第 {line} 行的检查点无效",
+    ),
+    "checkpoint_order": Words(
+        _B,
+        "the checkpoint of size {size} stands after {entries} entries",
+        "大小为 {size} 的检查点出现在第 {entries} 条记录之后",
+    ),
+    "root_differs": Words(
+        _B,
+        "entries {first} to {last} are not those that were signed: "
+        "the tree of size {size} has another root",
+        "第 {first} 至 {last} 条记录与签名时不同：大小为 {size} 的树根不符",
+    ),
+    "bad_leaf": Words(_B, "entry {index} is malformed: {cause}", "第 {index} 条记录格式错误"),
+    "bad_opening": Words(
+        _B,
+        "the content of entry {index} is not what was logged: {cause}",
+        "第 {index} 条记录的内容与入账时不同",
+    ),
+    "time_backwards": Words(
+        _B,
+        "entry {index} is dated before the entry above it",
+        "第 {index} 条记录的时间早于前一条",
+    ),
+    "witness_backwards": Words(
+        _B,
+        "witness {witness} saw size {size} before a smaller tree that it saw later",
+        "见证者 {witness} 看到大小 {size} 的时间早于较小的树",
+    ),
+    "kept_differs": Words(
+        _B,
+        "the tree of size {size} is not the one that the auditor kept: the log told two stories",
+        "大小为 {size} 的树与审计方留存的不同：该日志对不同人给出了不同内容",
+    ),
+    "bad_erasure": Words(
+        _B,
+        "erasure entry {index} lists entries that cannot be erased",
+        "第 {index} 条删除记录列出了不能删除的条目",
+    ),
+    "erased_present": Words(
+        _B,
+        "entry {index} is listed as erased, but its content is still there",
+        "第 {index} 条记录已登记为删除，但内容仍然存在",
+    ),
+    "head_differs": Words(
+        _B,
+        "the head of size {size} in the database is not that of its entries",
+        "数据库中大小为 {size} 的树头与记录不符",
+    ),
+    "entry_beyond": Words(
+        _B,
+        "entry {index} is in the database beyond its head",
+        "数据库中第 {index} 条记录超出树头",
+    ),
+    "tile_differs": Words(_B, "tile {tile} is not made of the entries", "哈希块 {tile} 与记录不符"),
+    "opening_misfiled": Words(
+        _B,
+        "the content of entry {index} is filed under another id or pseudonym than its own",
+        "第 {index} 条记录的内容登记在错误的编号或假名下",
+    ),
+    "opening_missing": Words(
+        _I,
+        "the content of entry {index} is missing and not listed as erased",
+        "第 {index} 条记录缺少内容，且没有登记为删除",
+    ),
+    "no_checkpoint": Words(_I, "the log has no valid checkpoint", "该日志没有有效的检查点"),
+    "uncovered": Words(
+        _I,
+        "entries from {first} on are under no checkpoint",
+        "第 {first} 条起的记录没有检查点覆盖",
+    ),
+    "quorum_missing": Words(
+        _I,
+        "the newest checkpoint, of size {size}, lacks the quorum of witnesses",
+        "最新检查点（大小 {size}）缺少法定数量的见证签名",
+    ),
+    "kept_ahead": Words(
+        _I,
+        "the auditor kept a tree of size {kept}, the bundle ends at {size}: "
+        "it is old, or the log was rolled back",
+        "审计方留存的树大小为 {kept}，证据包止于 {size}：证据包过旧，或日志被回退",
+    ),
+    "log_missing": Words(
+        _I,
+        "the auditor kept a checkpoint of this log, but the bundle does not have it",
+        "审计方留存了该日志的检查点，但证据包中没有该日志",
+    ),
+    "more": Words(_B, "{count} more findings of kind {kind}", "另有 {count} 项同类问题（{kind}）"),
+    "more_missing": Words(
+        _I,
+        "{count} more findings of kind {kind}",
+        "另有 {count} 项同类问题（{kind}）",
+    ),
+}

@@ -1,0 +1,84 @@
+"""Checks a log's databases from end to end: entries, tiles, head, checkpoints, openings.
+
+Who runs it: whoever runs the consent service (`assent doctor`), after a crash, a restore or a
+doubt.  Reads only.  Learns: nothing new; the findings name positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from consent.audit import Report, audit_bundle
+from consent.bundle import Source, bundle_lines
+from consent.errors import ProofError
+from consent.findings import Finding
+from consent.leaf import ERASURE_MARK, read_body, subject_text
+from consent.log_storage import StoredOpening
+from consent.merkle import hash_leaf
+from consent.note_keys import VerifierKey
+from consent.policy import Policy, majority_policy, parse_policy
+from consent.tiles import TileTree
+
+_PAGE = 2_048
+
+
+def check_log(source: Source, key: VerifierKey, policy: Policy | None = None) -> Report:
+    """Everything that `audit_bundle` sees, and that the databases agree with themselves.
+
+    policy: whose quorum counts; without one only the log's own signature does.  A database that
+    cannot be read raises Failed.
+    """
+    if policy is None:
+        policy = parse_policy(majority_policy([key], {}).encode())
+    report = audit_bundle(bundle_lines([source]), policy)
+    found = [*report.findings, *_tree(source), *_columns(source)]
+    # The lines never were a file, so that they have no end to be missing.
+    found = [one for one in found if one.code != "file_cut"]
+    return Report(tuple(sorted(found, key=lambda one: one.severity)), report.logs)
+
+
+def _tree(source: Source) -> Iterator[Finding]:
+    """Tiles and head, made again from the entries."""
+    head = source.storage.head()
+    tree = TileTree()
+    expected: dict[tuple[int, int], bytes] = {}
+    stored = source.storage.tiles()
+    for start in range(0, head.size, _PAGE):
+        entries = source.storage.entries(start, min(head.size, start + _PAGE))
+        expected.update(tree.extend([hash_leaf(entry) for entry in entries]))
+    if (tree.size, tree.root()) != (head.size, head.root):
+        yield Finding("head_differs", source.origin, {"size": head.size})
+    if source.storage.entries(head.size, head.size + 1):
+        yield Finding("entry_beyond", source.origin, {"index": head.size})
+    for level, index, hashes in stored:
+        if expected.pop((level, index), None) != hashes:
+            yield Finding("tile_differs", source.origin, {"tile": f"{level}/{index}"})
+    for level, index in expected:
+        yield Finding("tile_differs", source.origin, {"tile": f"{level}/{index}"})
+    signed = max((size for size, _ in source.storage.checkpoints()), default=0)
+    if head.size > signed:
+        yield Finding("uncovered", source.origin, {"first": signed})
+
+
+def _columns(source: Source) -> Iterator[Finding]:
+    """The columns by which openings are found say what their bodies say."""
+    if source.openings is None:
+        return
+    size = source.storage.head().size
+    for start in range(0, size, _PAGE):
+        for one in source.openings.read(start, min(size, start + _PAGE)):
+            if one.opening is not None and not _agrees(one):
+                yield Finding("opening_misfiled", source.origin, {"index": one.index})
+
+
+def _agrees(one: StoredOpening) -> bool:
+    assert one.opening is not None
+    try:
+        body = read_body(one.opening.body)
+    except ProofError:
+        return True  # `audit_bundle` has said so
+    said = body.get("subject")
+    if said is None and one.subject == ERASURE_MARK:
+        return one.id.hex() == body.get("id") and "indexes" in body
+    filed = None if one.subject is None else subject_text(one.subject)
+    return one.id.hex() == body.get("id") and filed == said

@@ -1,0 +1,269 @@
+"""Feeds a log: batches what callers hand in, has it cosigned, keeps the heartbeat.
+
+Who runs it: the consent service, one thread per log.
+Learns: nothing beyond `consent.log`.
+
+An answer comes when the event is integrated, signed and cosigned by a quorum.  Without a
+quorum withdrawals are still taken, with the answer "recorded, proof pending"; what needs a
+quorum (a new grant) is refused before it is logged.  No promise is ever given for later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from consent.checkpoint import parse_checkpoint
+from consent.leaf import Event
+from consent.log import Appended, Log
+from consent.note import add_signatures, parse_note, signature_lines
+from consent.policy import CheckedCheckpoint, Policy, check_checkpoint
+from consent.witness import AddCheckpoint, StaleSize
+from protocol.errors import AssentError, Failed, ProtocolViolation, Refused
+
+_LOG = logging.getLogger(__name__)
+
+
+class Cosigner(Protocol):
+    """A witness as the log reaches it.  Blocking; raises AssentError, StaleSize among them."""
+
+    def add_checkpoint(self, request: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds and entries.  linger: how long a first event waits for others to share its batch;
+    consent.md allows a second, a person in front of a switch likes less."""
+
+    batch: int = 500
+    linger: float = 0.2
+    heartbeat: float = 60.0
+    cosign_timeout: float = 5.0
+    fresh: float = 150.0  # a quorum older than two heartbeats and a bit counts as out of reach
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """indexes: of the events, in their order.  proof_pending: no quorum has seen them yet."""
+
+    indexes: tuple[int, ...]
+    checkpoint: str
+    proof_pending: bool
+
+
+@dataclass
+class _Submission:
+    events: Sequence[Event]
+    needs_quorum: bool
+    answer: Future[Recorded] = field(default_factory=Future)
+
+
+class LogWriter:
+    """Start with `start`; `submit` from any thread; `close` finishes what was handed in."""
+
+    def __init__(
+        self,
+        log: Log,
+        cosigners: Sequence[Cosigner],
+        policy: Policy,
+        clock: Callable[[], float],
+        pace: Pace | None = None,
+    ) -> None:
+        """clock: POSIX seconds, to see how old the quorum is."""
+        self._log = log
+        self._cosigners = tuple(cosigners)
+        self._policy = policy
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._sizes = [0] * len(self._cosigners)  # the last tree that each cosigned
+        self._condition = threading.Condition()
+        self._queue: list[_Submission] = []
+        self._closing = False
+        self._fault: AssentError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"log {log.origin}", daemon=True)
+        self._calls = ThreadPoolExecutor(max(1, len(self._cosigners)), thread_name_prefix="witness")
+        self._checked = check_checkpoint(log.note, policy, log.origin)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join()
+        self._calls.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def published(self) -> CheckedCheckpoint:
+        """The newest checkpoint as it is served, with its cosignatures verified."""
+        return self._checked
+
+    def submit(self, events: Sequence[Event], *, needs_quorum: bool) -> Future[Recorded]:
+        """All of `events` or none.  The future raises AssentError when they are not logged.
+
+        More than a batch at once is a bulk import and makes one batch of its own.
+        """
+        submission = _Submission(tuple(events), needs_quorum)
+        with self._condition:
+            if self._closing:
+                raise Failed("unavailable", "the log is being closed", stage="consent log")
+            if self._fault:
+                raise self._fault
+            self._queue.append(submission)
+            self._condition.notify()
+        return submission.answer
+
+    # -- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            batch = self._next()
+            if batch is None:
+                return
+            try:
+                self._write(batch) if batch else self._cosign()
+            except Exception as error:  # the thread answers its callers and lives on
+                known = error if isinstance(error, AssentError) else None
+                if known is None:
+                    _LOG.exception("the writer of log %s failed", self._log.origin)
+                elif not batch:
+                    _LOG.error("heartbeat of log %s: %s", self._log.origin, known)
+                for one in batch:
+                    if not one.answer.done():
+                        one.answer.set_exception(
+                            known or Failed("internal", "the log's writer failed; see its log")
+                        )
+
+    def _next(self) -> list[_Submission] | None:
+        """The next batch; empty when the heartbeat is due; None when closed."""
+        pace = self._pace
+        with self._condition:
+            self._condition.wait_for(lambda: self._queue or self._closing, pace.heartbeat)
+            if not self._queue:
+                return None if self._closing else []
+            self._condition.wait_for(
+                lambda: self._closing or sum(len(x.events) for x in self._queue) >= pace.batch,
+                pace.linger,
+            )
+            taken, count = 0, 0
+            for one in self._queue:
+                if taken and count + len(one.events) > pace.batch:
+                    break
+                taken, count = taken + 1, count + len(one.events)
+            batch, self._queue = self._queue[:taken], self._queue[taken:]
+            return batch
+
+    def _write(self, batch: list[_Submission]) -> None:
+        if self._fault:
+            raise self._fault
+        if any(one.needs_quorum for one in batch) and not self._quorum_in_reach():
+            missing = Refused(
+                "witness_quorum_missing",
+                "too few witnesses answer; only withdrawals are taken now",
+                stage="consent log",
+                next_step="try again when the witnesses are back",
+            )
+            for one in batch:
+                if one.needs_quorum:
+                    one.answer.set_exception(missing)
+            batch = [one for one in batch if not one.needs_quorum]
+        done = self._append(batch)
+        if not done:
+            return
+        self._cosign()
+        pending = not self._checked.has_quorum
+        for one, appended in done:
+            one.answer.set_result(Recorded(appended.indexes, self._log.note, pending))
+
+    def _append(self, batch: list[_Submission]) -> list[tuple[_Submission, Appended]]:
+        events = [event for one in batch for event in one.events]
+        if not events:
+            return [(one, Appended((), self._log.size)) for one in batch]
+        try:
+            whole = self._log.append(events)
+        except ProtocolViolation as error:
+            # One bad submission must not take the others with it.
+            if len(batch) == 1:
+                batch[0].answer.set_exception(error)
+                return []
+            return [pair for one in batch for pair in self._append([one])]
+        done, place = [], 0
+        for one in batch:
+            indexes = whole.indexes[place : place + len(one.events)]
+            done.append((one, Appended(indexes, whole.size)))
+            place += len(one.events)
+        return done
+
+    # -- witnesses ----------------------------------------------------------------------------
+
+    def _quorum_in_reach(self) -> bool:
+        """Whether a quorum answers nowadays; asks once more if the last time is long ago."""
+        if not self._has_fresh_quorum():
+            self._cosign()
+        return self._has_fresh_quorum()
+
+    def _has_fresh_quorum(self) -> bool:
+        time = self._checked.quorum_time
+        old = time is not None and self._clock() - time > self._pace.fresh
+        return self._checked.has_quorum and not old
+
+    def _cosign(self) -> None:
+        """Asks every witness for its cosignature with today's time; the late ones next time."""
+        asked = {self._calls.submit(self._ask, n): n for n in range(len(self._cosigners))}
+        answered, _ = wait(asked, timeout=self._pace.cosign_timeout)
+        lines = [line for one in answered for line in one.result()]
+        if self._fault:
+            raise self._fault
+        note = self._log.publish(lines) if lines else self._log.note
+        self._checked = check_checkpoint(note, self._policy, self._log.origin)
+
+    def _ask(self, number: int) -> list[str]:
+        """Lines of one witness that verify over the newest checkpoint; none if it is silent."""
+        note, size = self._log.note, self._log.size
+        try:
+            answer = self._request(number, note)
+            lines = self._of_witnesses(answer)
+            # Only what verifies is put under the note: a wrong line would spoil all of it.
+            bare = parse_note(note)
+            clean = f"{bare.text}\n{bare.signatures[0].line}"
+            times = check_checkpoint(add_signatures(clean, lines), self._policy).times
+        except AssentError as error:
+            _LOG.warning("a witness did not cosign log %s: %s", self._log.origin, error)
+            return []
+        self._sizes[number] = size
+        return lines if times else []
+
+    def _of_witnesses(self, answer: str) -> list[str]:
+        """The lines of keys that the policy names; others are ignored."""
+        known = {(key.name, key.key_id) for key in self._policy.witnesses.values()}
+        signatures = parse_note(f"\n\n{''.join(signature_lines(answer))}").signatures
+        return [one.line for one in signatures if (one.name, one.key_id) in known]
+
+    def _request(self, number: int, note: str) -> str:
+        try:
+            return self._send(number, note)
+        except StaleSize as stale:
+            if stale.size > parse_checkpoint(parse_note(note).text).size:
+                # A witness has cosigned more than this log has: it was restored from a backup.
+                self._fault = Failed(
+                    "log_rolled_back",
+                    f"a witness has cosigned size {stale.size}, this log has {self._log.size}",
+                    stage="consent log",
+                    next_step="restore under a new origin, beginning with log.migrated",
+                )
+                raise self._fault from stale
+            self._sizes[number] = stale.size
+            return self._send(number, note)
+
+    def _send(self, number: int, note: str) -> str:
+        size = parse_checkpoint(parse_note(note).text).size
+        old = min(self._sizes[number], size)
+        proof = self._log.consistency(old, size)
+        return self._cosigners[number].add_checkpoint(
+            AddCheckpoint(old, tuple(proof), note).to_text()
+        )
