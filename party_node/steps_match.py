@@ -14,7 +14,7 @@ from party_node import admission
 from party_node.outcome import members_result
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
-from party_node.steps_terms import accept_key, matching_key
+from party_node.steps_terms import accept_key
 from protocol.encoding import chunk_ranges
 from protocol.errors import Failed, ProtocolViolation
 from protocol.psi.codec import membership_rows, points_body, points_head, tokens_head
@@ -28,9 +28,8 @@ _CHUNK = 1 << 16
 
 def _prepare(session: Session, task: Incoming) -> tuple[dict[str, int], bytes]:
     handles = session.check_admissions(task.matching("admit"))
-    if session.is_requester:
-        return handles, matching_key(session)
-    accept_key(session, task)
+    if not session.is_requester:
+        accept_key(session, task)
     return handles, session.vault.get("k")
 
 

@@ -112,6 +112,10 @@ def admit(session: Session, task: Incoming) -> Outgoing:
     rows = admission.admit(session)
     handles = admission.handles(session, rows)
     session.vault.put_array("eligible", rows.index)
+    if session.is_requester and not session.vault.has("k"):
+        # K of this attempt, drawn here: its deliveries to several providers are steps that run
+        # at the same time.
+        session.vault.put("k", ctx.random(32))
     if session.spec.match.mode == "ecdh" and not session.vault.has("scalar"):
         # Drawn here: own points and a peer's batch may be asked for at the same time.
         session.vault.put("scalar", random_scalar(ctx.random))
@@ -189,19 +193,12 @@ def key(session: Session, task: Incoming) -> Outgoing:
     """The requester's K and the proof for its Paillier key, sealed to one provider."""
     handles = session.check_admissions(task.matching("admit"))
     provider = task.step.split("/")[1]
-    message = pb.KeyDelivery(k=matching_key(session))
+    message = pb.KeyDelivery(k=session.vault.get("k"))
     if session.spec.match.reveal != "members":
         session.crosstab_spec(handles)  # refuses here what exceeds the limits, with the arithmetic
         message.paillier_proof.extend(proof.prove(paillier_key(session), session.job_hash))
     data = message.SerializeToString(deterministic=True)
     return Outgoing(pb.Sealed(sealed=session.seal(provider, task.step, data)))
-
-
-def matching_key(session: Session) -> bytes:
-    """K of this attempt: one per pair, or one for all in an all-party join."""
-    if not session.vault.has("k"):
-        session.vault.put("k", session.ctx.random(32))
-    return session.vault.get("k")
 
 
 def accept_key(session: Session, task: Incoming) -> None:

@@ -7,7 +7,7 @@ they stand (tests write them canonical).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -91,4 +91,35 @@ def crosstab(
         for name, values in cell.pop("values").items():
             cell[f"sum:{name}"] = sum(values, Decimal(0))
             cell[f"mean:{name}"] = sum(values, Decimal(0)) / len(values) if values else None
+    return cells
+
+
+FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+
+
+def flag(text: str) -> bool:
+    return FLAGS[text.lower()]
+
+
+def joint(
+    matched: Sequence[tuple[int, int]],
+    left: Sequence[Row], right: Sequence[Row],
+    rows: Sequence[Callable[[Row], Any]], columns: Sequence[Callable[[Row], Any]],
+    measures: Mapping[str, Callable[[Row], Decimal | None]],
+) -> dict[tuple[Any, ...], dict[str, Any]]:  # fmt: skip
+    """As `crosstab` over several attributes a side; keys are the values of rows, then columns."""
+    cells: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for i, j in matched:
+        key = (*(read(left[i]) for read in rows), *(read(right[j]) for read in columns))
+        cell = cells.setdefault(key, {"count": 0, "values": {name: [] for name in measures}})
+        cell["count"] += 1
+        for name, read in measures.items():
+            value = read(right[j])
+            if value is not None:
+                cell["values"][name].append(value)
+    for cell in cells.values():
+        for name, values in cell.pop("values").items():
+            total = sum(values, Decimal(0))
+            cell[f"sum:{name}"] = total
+            cell[f"mean:{name}"] = total / len(values) if values else None
     return cells
