@@ -58,8 +58,11 @@ class NativeKernel:
             ThreadPoolExecutor(self.threads, "assent-paillier") if self.threads > 1 else None
         )
         self._lock = threading.Lock()
-        self._owners: OrderedDict[int, OwnerKey] = OrderedDict()
-        self._shared: OrderedDict[int, SharedKey] = OrderedDict()
+        self._owners: OrderedDict[tuple[int, bool], OwnerKey] = OrderedDict()
+        self._shared: OrderedDict[tuple[int, bool], SharedKey] = OrderedDict()
+
+    def describe(self) -> str:
+        return f"native, {self.engine.name} engine, {self.threads} threads"
 
     def close(self) -> None:
         if self._pool is not None:
@@ -234,27 +237,32 @@ class NativeKernel:
 
     def forget(self, public: PublicKey) -> None:
         with self._lock:
-            self._owners.pop(public.n, None)
-            self._shared.pop(public.n, None)
+            for ring in (self._owners, self._shared):
+                for factored in (False, True):
+                    ring.pop((public.n, factored), None)
 
     # -- keys and threads ----------------------------------------------------------------
 
     def _owner(self, key: PrivateKey) -> OwnerKey:
         return self._kept(
-            self._owners, key.public.n, lambda: OwnerKey(self.engine, key, self._random)
+            self._owners,
+            (key.public.n, key.factored),
+            lambda: OwnerKey(self.engine, key, self._random),
         )
 
     def _public(self, public: PublicKey) -> SharedKey:
-        return self._kept(self._shared, public.n, lambda: SharedKey(self.engine, public))
+        return self._kept(self._shared, (public.n, False), lambda: SharedKey(self.engine, public))
 
-    def _kept(self, ring: OrderedDict[int, K], n: int, make: Callable[[], K]) -> K:
+    def _kept(
+        self, ring: OrderedDict[tuple[int, bool], K], label: tuple[int, bool], make: Callable[[], K]
+    ) -> K:
         with self._lock:
-            if n not in ring:
-                ring[n] = make()
+            if label not in ring:
+                ring[label] = make()
                 if len(ring) > KEPT_KEYS:
                     ring.popitem(last=False)
-            ring.move_to_end(n)
-            return ring[n]
+            ring.move_to_end(label)
+            return ring[label]
 
     def _each(
         self,

@@ -106,7 +106,7 @@ class SharedKey:
     def check(
         self, cts: Bytes, keys: npt.NDArray[np.uint64], prints: Bytes, product: Bytes
     ) -> bool:
-        """Whether all are in range.  product: LANES numbers, units mod n exactly if all rows are."""
+        """Whether all are in range.  product: LANES numbers, units exactly if all rows are."""
         return bool(self._native.check(self._key, cts, keys, prints, product))
 
     def combine(self, terms: list[tuple[Bytes, int]], found: Bytes) -> None:

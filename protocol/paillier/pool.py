@@ -51,6 +51,9 @@ class PoolKernel:
     def inline(cls, random: RandomBytes = os.urandom) -> Self:
         return cls(Inline(random))
 
+    def describe(self) -> str:
+        return f"gmpy2 {gmpy2.version()}, {self._executor.workers} workers"
+
     def close(self) -> None:
         self._executor.close()
 
