@@ -49,9 +49,7 @@ def encrypt(session: Session, task: Incoming) -> Outgoing:
     key = paillier_key(session)
     of_handle = session.vault.get_array("rows_of_handles")
     codes = _codes(admission.admitted_rows(session), spec.rows, of_handle)
-    kernel = session.ctx.kernel
-    kernel.prepare(key, (spec.handles_a + spec.handles_b) * spec.ciphertexts_per_row)
-    rows = encrypt_rows(spec, kernel, key, codes, spec.handles_b, task.progress)
+    rows = encrypt_rows(spec, session.ctx.kernel, key, codes, spec.handles_b, task.progress)
     return Outgoing(codec.rows_head(spec), rows)
 
 
