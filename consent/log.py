@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from consent.checkpoint import Checkpoint, parse_checkpoint
-from consent.errors import NoteError
+from consent.errors import NoteError, ProofError
 from consent.leaf import (
     CONSENT,
     ERASED,
@@ -104,11 +104,11 @@ class Log:
         try:
             indexes = self._integrate(events)
             self._sign()
-        except ProtocolViolation:
-            raise  # the events' fault, found before anything was written
-        except BaseException:
-            # Whatever it was, what memory says about the disk is no longer known to be true.
-            self._stopped = True
+        except BaseException as error:
+            # A conflict is the events' fault and found before anything is written.  After
+            # anything else what memory says about the disk is no longer known to be true.
+            conflict = isinstance(error, AssentError) and error.info.code == "record_conflict"
+            self._stopped = not conflict
             raise
         return Appended(indexes, self.size)
 
@@ -208,9 +208,7 @@ class Log:
         if head != self._head:
             raise Failed("log_changed", "the log's head is not the one that was written")
         entries = self._storage.entries(self._signed.size, head.size)
-        tree = TileTree.load(self._signed.size, self._read_tile)
-        if tree.root() != self._signed.root:
-            raise _corrupt("its tiles do not give the root that was signed last")
+        tree = self._signed_tree()
         tiles = tree.extend([hash_leaf(entry) for entry in entries])
         if tree.size != head.size or tree.root() != head.root:
             raise _corrupt("its entries do not give the root of its head")
@@ -243,9 +241,9 @@ class Log:
             self._signed = Checkpoint(self.origin, 0, TileTree().root())
         if self._head.size < self._signed.size:
             raise _corrupt("its head is behind its last checkpoint")
-        self._tree = TileTree.load(self._signed.size, self._read_tile)
-        if self._tree.root() != self._signed.root:
-            raise _corrupt("its tiles do not give the root that was signed last")
+        if self._head.size == self._signed.size and self._head.root != self._signed.root:
+            raise _corrupt("its head has another root than was signed")
+        self._tree = self._signed_tree()
         last = self._storage.entries(self._signed.size - 1, self._signed.size)
         self._minute = parse_leaf(last[0]).time if last else ""
         self._sign()
@@ -260,6 +258,16 @@ class Log:
         if signed.origin != self.origin:
             raise _corrupt("its last checkpoint is of another log")
         return signed
+
+    def _signed_tree(self) -> TileTree:
+        """The tree of the last checkpoint from its tiles on the disk."""
+        try:
+            tree = TileTree.load(self._signed.size, self._read_tile)
+        except ProofError as error:
+            raise _corrupt(f"its tiles are not whole: {error.info.cause}") from error
+        if tree.root() != self._signed.root:
+            raise _corrupt("its tiles do not give the root that was signed last")
+        return tree
 
     def _finish_erasure(self) -> None:
         for place in self._openings.of_subject(ERASURE_MARK)[-1:]:

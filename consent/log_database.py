@@ -94,6 +94,22 @@ def _words(error: sa.exc.SQLAlchemyError) -> str:
     return f": {str(original).splitlines()[0]}" if original and str(original) else ""
 
 
+def blob(value: object) -> bytes:
+    """A column of bytes.  SQLite gives text or a number where a damaged file says so."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise damaged()
+    return bytes(value)
+
+
+def damaged() -> Failed:
+    return Failed(
+        "storage_failed",
+        "the log's database holds something else where bytes, a number or text should be",
+        stage="consent log",
+        next_step="keep the files as evidence; restore under a new origin",
+    )
+
+
 def serial_lock(db: sa.Connection, what: str) -> None:
     """One transaction at a time where there is no row to lock yet; SQLite has only one anyway."""
     if db.dialect.name == "postgresql":

@@ -17,7 +17,15 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from consent.leaf import SALT_BYTES, Event, Opening
-from consent.log_database import failing_closed, insert, open_url, serial_lock, writing
+from consent.log_database import (
+    blob,
+    damaged,
+    failing_closed,
+    insert,
+    open_url,
+    serial_lock,
+    writing,
+)
 from consent.log_storage import StoredHead, StoredOpening
 from consent.merkle import EMPTY_ROOT
 from consent.tiles import Tiles
@@ -115,7 +123,7 @@ class SqlLog:
                 .where(ENTRIES.c.place >= start, ENTRIES.c.place < end)
                 .order_by(ENTRIES.c.place)
             )
-            return [bytes(row[0]) for row in rows]
+            return [blob(row[0]) for row in rows]
 
     def tile(self, level: int, index: int) -> bytes:
         with self._reading() as db:
@@ -124,14 +132,14 @@ class SqlLog:
                 .where(TILES.c.log == self._log)
                 .where(TILES.c.level == level, TILES.c.place == index)
             ).scalar()
-        return b"" if found is None else bytes(found)
+        return b"" if found is None else blob(found)
 
     def tiles(self) -> Iterator[tuple[int, int, bytes]]:
         with self._reading() as db:
             columns = (TILES.c.level, TILES.c.place, TILES.c.hashes)
             query = sa.select(*columns).where(TILES.c.log == self._log)
             for level, place, hashes in db.execute(query.order_by(TILES.c.level, TILES.c.place)):
-                yield level, place, bytes(hashes)
+                yield level, place, blob(hashes)
 
     def checkpoint(self) -> str | None:
         with self._reading() as db:
@@ -142,8 +150,10 @@ class SqlLog:
         with self._reading() as db:
             query = sa.select(CHECKPOINTS.c.size, CHECKPOINTS.c.note)
             query = query.where(CHECKPOINTS.c.log == self._log).order_by(CHECKPOINTS.c.size)
-            for row in db.execute(query):
-                yield row.size, row.note
+            for size, note in db.execute(query):
+                if type(size) is not int or not isinstance(note, str):
+                    raise damaged()
+                yield size, note
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -153,7 +163,9 @@ class SqlLog:
     def _head(self, db: sa.Connection, *, lock: bool = False) -> StoredHead:
         query = sa.select(LOGS.c.size, LOGS.c.root, LOGS.c.epoch).where(LOGS.c.id == self._log)
         size, root, epoch = db.execute(query.with_for_update() if lock else query).one()
-        return StoredHead(size, bytes(root), epoch)
+        if type(size) is not int or type(epoch) is not int:
+            raise damaged()
+        return StoredHead(size, blob(root), epoch)
 
 
 @dataclass
@@ -260,5 +272,5 @@ class SqlOpenings:
 def _opening(
     place: int, id: bytes, subject: bytes | None, salt: bytes | None, body: bytes | None
 ) -> StoredOpening:
-    opening = None if salt is None or body is None else Opening(bytes(salt), bytes(body))
-    return StoredOpening(place, bytes(id), None if subject is None else bytes(subject), opening)
+    opening = None if salt is None or body is None else Opening(blob(salt), blob(body))
+    return StoredOpening(place, blob(id), None if subject is None else blob(subject), opening)
