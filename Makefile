@@ -9,7 +9,9 @@ PROTOS := $(notdir $(basename $(wildcard proto/*.proto)))
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-$(VENV)/.ready: requirements/dev.txt pyproject.toml
+NATIVE := setup.py $(wildcard protocol/*/native/*)
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml $(NATIVE)
 	@if [ -n "$$CI" ]; then rm -rf $(VENV); fi
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements/dev.txt

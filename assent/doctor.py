@@ -22,6 +22,7 @@ from catalog.collaboration import Collaboration, load_collaboration
 from coordinator.main import version as own_version
 from protocol.errors import AssentError, BadInput
 from protocol.identity import Card, Keys
+from protocol.paillier.choose import VARIABLE, choose
 from protocol.transport.kit import load_kit
 from protocol.transport.port import ASKING
 from protocol.transport.probe import probe
@@ -98,11 +99,12 @@ def _packages() -> Finding:
 
 
 def _arithmetic() -> Finding:
-    import gmpy2
-
-    cores = os.cpu_count() or 1
-    return Finding("arithmetic", True, f"gmpy2 {gmpy2.version()}, {gmpy2.mp_version()}, "
-                   f"{cores} cores (no native kernel in this version)")  # fmt: skip
+    cores = len(os.sched_getaffinity(0))
+    try:
+        found = choose(os.environ.get(VARIABLE, "")).describe()
+    except BadInput as error:
+        return Finding("arithmetic", False, error.info.cause, error.info.next_step)
+    return Finding("arithmetic", True, f"{found}, {cores} cores")
 
 
 def _certificate(card: Card) -> Finding:

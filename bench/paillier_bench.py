@@ -1,5 +1,7 @@
 """Paillier per second and core beside phe, and beside sf-heu and pypaillier when installed.
 
+The kernel is the one that this machine's node would use; the others are measured beside it.
+
 Who runs it: `make bench`.  Everything but the last row is processor time of one thread (of all
 threads, for peers that start their own), so that rates are per core.  Our inputs and outputs
 are arrays of bytes, conversions included; the peers keep their own objects, except pypaillier,
@@ -18,11 +20,14 @@ from typing import Any
 import numpy as np
 from phe import paillier as phe
 
+from protocol.errors import BadInput
+from protocol.paillier.choose import VARIABLE, Choice, choose
 from protocol.paillier.keys import PrivateKey, generate
+from protocol.paillier.native import NativeKernel
 from protocol.paillier.pool import PoolKernel
 
 Row = dict[str, Any]
-ROWS = 4096
+ROWS = 8192
 GROUPS = 64
 WEIGHT_BITS = 16
 
@@ -41,21 +46,24 @@ def _rate(work: Callable[[], object], count: int) -> float:
     return count / (time.process_time() - started)
 
 
-def _ours(key: PrivateKey) -> Rates:
+def _ours(key: PrivateKey, kernel: NativeKernel | PoolKernel) -> Rates:
     public = key.public
-    kernel = PoolKernel.inline()
     kernel.prepare(key, 200_000)
     plain = np.zeros((ROWS, public.plaintext_width), dtype=np.uint8)
     plain[:, 0] = 1
+    plain = kernel.encrypt(key, plain)[:, : public.plaintext_width]  # warm, and no easy numbers
+    plain = np.ascontiguousarray(plain)
+    plain[:, -1] = 0
     groups = (np.arange(ROWS) % GROUPS).astype(np.int32)
     weights = np.arange(ROWS).astype(np.uint64) * np.uint64(15)
     cts = kernel.encrypt(key, plain)
     few = cts[:128]
+    kernel.check(public, few)  # a key's constants are made once
     return Rates(
         "",
         {
             "encrypt": _rate(lambda: kernel.encrypt(key, plain), ROWS),
-            "add": _rate(lambda: kernel.sum_by_group(public, cts, groups, GROUPS), ROWS),
+            "add": _rate(lambda: kernel.sum_by_group(public, cts, groups, GROUPS), ROWS - GROUPS),
             "dot": _rate(
                 lambda: kernel.dot_by_group(public, cts, groups, GROUPS, weights, WEIGHT_BITS), ROWS
             ),
@@ -138,14 +146,15 @@ NAMES = {
 }
 
 
-def _all_cores(key: PrivateKey, bits: int) -> list[Row]:
+def _all_cores(key: PrivateKey, bits: int, choice: Choice) -> list[Row]:
     plain = np.zeros((2 * ROWS, key.public.plaintext_width), dtype=np.uint8)
-    with PoolKernel.start() as kernel:
+    with choice.start() as kernel:
         kernel.prepare(key, 200_000)
         started = time.perf_counter()
         kernel.encrypt(key, plain)
         rate = len(plain) / (time.perf_counter() - started)
-    return [_row(f"Paillier {bits}: owner encryptions, all cores", rate, "per second")]
+    name = f"Paillier {bits} ({choice.name}): owner encryptions, all cores"
+    return [_row(name, rate, "per second")]
 
 
 def _row(name: str, value: float, unit: str, peer: str = "", theirs: float | None = None) -> Row:
@@ -160,21 +169,36 @@ def _row(name: str, value: float, unit: str, peer: str = "", theirs: float | Non
 
 
 def run(bits_list: list[int]) -> list[Row]:
-    """One row per operation and peer that has it."""
+    """One row per operation and peer that has it, and the other kernels beside the chosen one."""
     found: list[Row] = []
+    choice = choose(os.environ.get(VARIABLE, ""))
     for bits in bits_list:
         key = generate(bits, os.urandom)
-        ours = _ours(key).found
+        with choice.start(1) as kernel:
+            ours = _ours(key, kernel).found
         peers = [rates for rates in (_phe(key), _heu(bits), _pypaillier(bits)) if rates]
+        peers += _other_kernels(key, choice)
         for operation, words in NAMES.items():
-            name = f"Paillier {bits}: {words}"
+            name = f"Paillier {bits} ({choice.name}): {words}"
             beside = [peer for peer in peers if operation in peer.found]
             for peer in beside:
                 theirs = peer.found[operation]
                 found.append(_row(name, ours[operation], "per second and core", peer.peer, theirs))
-            if not beside:
-                found.append(_row(name, ours[operation], "per second and core"))
-        found += _all_cores(key, bits)
+        found += _all_cores(key, bits, choice)
+    return found
+
+
+def _other_kernels(key: PrivateKey, choice: Choice) -> list[Rates]:
+    found = []
+    for name in ("gmpy2", "portable"):
+        if name == choice.name:
+            continue
+        try:
+            other = choose(name)
+        except BadInput:
+            continue  # not built here
+        with other.start(1) as kernel:
+            found.append(Rates(f"our {name} kernel", _ours(key, kernel).found))
     return found
 
 

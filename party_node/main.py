@@ -24,7 +24,8 @@ from party_node.dataset import Dataset
 from party_node.transfer import AGAIN
 from protocol.errors import BadInput
 from protocol.identity import Card, Keys
-from protocol.paillier.pool import PoolKernel
+from protocol.paillier.choose import VARIABLE, choose
+from protocol.paillier.kernel import Kernel
 from protocol.psi.ecdh import Curve
 from protocol.transport.kit import load_kit
 from protocol.transport.probe import explain
@@ -46,11 +47,13 @@ def run(
             next_step=f"it has {', '.join(collaboration.parties)}; join the cards again",
         )
     keys = load_kit(keys_folder, collaboration.parties[party.name].card())
+    arithmetic = choose(os.environ.get(VARIABLE, ""))
+    _log.info("arithmetic: %s", arithmetic.describe())
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(data)
     try:
-        # Before grpc starts its threads: the pool's processes must not inherit them.
-        with PoolKernel.start() as kernel:
+        # Before grpc starts its threads: a pool's processes must not inherit them.
+        with arithmetic.start() as kernel:
             asyncio.run(_serve(party, collaboration, keys, data, kernel, sandbox=sandbox))
     finally:
         lock.close()
@@ -71,7 +74,7 @@ def _lock(data: Path) -> TextIO:
 
 
 async def _serve(
-    party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: PoolKernel,
+    party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: Kernel,
     *, sandbox: bool,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient

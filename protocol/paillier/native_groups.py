@@ -141,7 +141,7 @@ def _by_rows(progress: Progress | None, done: Integers) -> Progress | None:
 def _runs(first: Integers, counts: Integers) -> tuple[Integers, Integers]:
     """(start, end) of runs that cover each key's rows, and the key's place of each run."""
     total = int(counts.sum())
-    length = min(LONGEST, max(SHORTEST, total // (LANES * RUNS)))
+    length = min(LONGEST, max(SHORTEST, total // RUNS))
     pieces = -(-counts // length)
     of = np.repeat(np.arange(len(counts)), pieces)
     within = np.arange(len(of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -210,7 +210,7 @@ int public_weighted(const public_key *k, const matrix *buckets, size_t count, co
 /* -- the check of received ciphertexts ------------------------------------------------------ */
 
 /* Two sums of words times random 128-bit keys, their upper halves: equal rows have equal prints,
- * different ones collide with probability 2^-128 whoever made them (Dietzfelbinger 1996). */
+ * different ones collide with probability under 2^-120, whoever made them (Dietzfelbinger 1996). */
 static void fingerprint(uint8_t *print, const uint8_t *data, size_t width, const uint64_t *keys)
 {
     for (int part = 0; part < 2; part++) {

@@ -107,7 +107,7 @@ def test_sanitizers_find_nothing(name: str, tmp_path: Path) -> None:
     kernel.engine = replace(kernel.engine, native=recorder)
     _use_everything(kernel)
     native = ROOT / "protocol/paillier/native"
-    sources = [str(file) for file in native.glob("*.c") if file.name != "module.c"]
+    sources = [str(file) for file in native.glob("*.c") if "python_" not in file.read_text()]
     flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{native}",
              "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
     program = tmp_path / "replay"
