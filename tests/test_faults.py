@@ -98,12 +98,11 @@ async def test_a_node_that_is_killed_and_stays_away(tmp_path):
             world.now_in_loop(_set(away))
         return None
 
-    async with FaultyWorld(
-        tmp_path, companies(6), on=on, timing=replace(QUICK, absent=0.5)
-    ) as world:
+    async with FaultyWorld(tmp_path, companies(6), on=on) as world:
         job = await world.submit(**crosstab_job(privacy={"noise": "on"}))
         await away.wait()
         await world.stop_node("media")
+        world.coordinator.timing = replace(QUICK, absent=0.5)
         outcome = await world.outcome("shop", job)
         await world.start_node("media")
         await world.assert_ended(outcome, "failed", "party_absent", "not called", party="media")

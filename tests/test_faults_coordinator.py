@@ -77,6 +77,34 @@ async def test_inputs_that_a_step_does_not_take(tmp_path, step, change):
         assert "do not trust this coordinator" in outcome.error["next_step"]
 
 
+async def test_what_an_earlier_attempt_left(tmp_path):
+    """Rightly signed, by the right author, for the right step, of the attempt before."""
+    first = []
+
+    def on(moment):
+        if (moment.name, moment.step, moment.attempt) == (BEGIN, "recheck", 1):
+            world.withdraw("shop", "email", email)
+
+    def lie(lease):
+        if lease.key.step != "recheck":
+            return lease
+        (ref,) = lease.inputs
+        path = world.coordinator.files.path(ref.job, ref.id)
+        if lease.key.attempt == 1:
+            first[:] = [ref, path.read_bytes()]
+            return lease
+        path.write_bytes(first[1])
+        return lying(lease, inputs=(replace(first[0], id=ref.id),))
+
+    tables = companies(57)
+    email = next(row[0] for row in tables["shop"].rows[4:] if row[0])
+    async with FaultyWorld(tmp_path, tables, on=on, lie=lie) as world:
+        outcome = await world.run(**crosstab_job(**NOISY))
+        await world.assert_ended(
+            outcome, "failed", "equivocation", "another job or attempt", party="shop"
+        )
+
+
 async def test_a_matching_key_of_the_coordinators_own(tmp_path):
     """It can seal to anybody and sign for itself: with its own K it could test identifiers."""
     forged = {}

@@ -289,6 +289,7 @@ async def test_a_job_that_fails_gives_its_reservation_back(tmp_path):
         assert (await world.run(**crosstab_job(**NOISY))).state == "released"
 
 
+@pytest.mark.slow
 async def test_budget_spent_before_a_crash_is_spent_once(tmp_path):
     tables = companies(33, policy={"rho_per_month": 0.02})
     for name in ("begin", "made", "committed", "sent", "told"):

@@ -97,6 +97,7 @@ async def test_nobody_in_common_and_tables_of_one_row(tmp_path, left, right, mod
     assert len(case.matched()) == len(set(left) & set(right))
 
 
+@pytest.mark.slow
 async def test_64_labels_on_each_side(tmp_path):
     """4,096 cells, a real key size, one sum."""
     rng, words = random.Random(7), [f"v{i:02d}" for i in range(64)]
@@ -205,10 +206,10 @@ async def test_real_noise_is_fresh_and_of_the_right_size(tmp_path):
     """Different every run (rho differs by a little, so that no answer is stored)."""
     tables, seen = two(range(30), range(10, 60)), []
     async with World(tmp_path, tables) as world:
-        for i in range(6):
+        for i in range(4):
             privacy = {"privacy": {"noise": "on", "rho": round(0.02 + i * 1e-6, 6)}}
             seen.append((await world.run(**psi_job(**privacy))).result["overlap"]["count"])
-    assert len(set(seen)) > 1  # all equal by chance: (1/12)^5
+    assert len(set(seen)) > 1  # all equal by chance: under 1 in 1,000
     assert all(abs(count - 20) < 45 for count in seen)  # 9 σ
 
 
