@@ -24,4 +24,9 @@ def kernel(name: str, folder: str) -> Extension:
     )
 
 
-setup(ext_modules=[kernel("protocol.paillier._native", "protocol/paillier/native")])
+setup(
+    ext_modules=[
+        kernel("protocol.paillier._native", "protocol/paillier/native"),
+        kernel("protocol.psi._native", "protocol/psi/native"),
+    ]
+)

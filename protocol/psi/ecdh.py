@@ -5,34 +5,36 @@ and job; each other party multiplies them by its own scalar once, in the same or
 last one hands them to H, which compares points that all parties have blinded.
 Learns: a party that blinds another's points, their number and nothing else (decisional
 Diffie-Hellman); H as in keyed mode, but no party can help it to test a guess.
-Source: protocols.md section 1, "ecdh"; group: RFC 9496, by libsodium through rbcl
+Source: protocols.md section 1, "ecdh"; group: RFC 9496, by our own kernel where the processor
+has AVX-512 IFMA (docs/adr/0006-native-ristretto.md), else by libsodium
 (docs/adr/0002-ristretto-libsodium.md says why that libsodium and why threads).
 """
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from protocol.encoding import chunk_ranges, length_prefixed
-from protocol.errors import ProtocolViolation
+from protocol.errors import BadInput, ProtocolViolation
 from protocol.psi.join import refuse_duplicates
+from protocol.psi.native_curve import Ifma, digests
+from protocol.psi.sodium import POINT as POINT
+from protocol.psi.sodium import WIDE, Sodium
 from protocol.psi.tokens import HandleTable, Random, agreed_tokens, fill
 from protocol.rows import EligibleRows
 
-POINT = 32
 ORDER = 2**252 + 27742317777372353535851937790883648493
-_CHUNK = 1024  # points per task: about 40 ms
+_CHUNK = 1024  # points per task: about 5 ms, 40 by libsodium
+Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 
 
@@ -44,95 +46,90 @@ def random_scalar(random: Random) -> bytes:
             return scalar.to_bytes(POINT, "little")
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Two functions of libsodium on raw addresses.  They return 0, or -1 for a refusal."""
+class Arithmetic(Protocol):
+    """The group over contiguous rows: uint8[n, 32] points, uint8[n, 64] uniform strings.
 
-    from_hash: Callable[[int, int], int]  # out: 32 bytes, in: 64 bytes
-    multiply: Callable[[int, int, int], int]  # out: 32 bytes, scalar: 32 bytes, point: 32 bytes
+    Results go into `out`, uint8[n, 32].  The blinding ones return the first row that is not
+    the canonical encoding of an element other than the identity, and None when all are good.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def derive(self, wide: Bytes, out: Bytes) -> None: ...
+    def blind(self, scalar: bytes, points: Bytes, out: Bytes) -> int | None: ...
+    def derive_blinded(self, scalar: bytes, wide: Bytes, out: Bytes) -> int | None: ...
 
 
-@cache
-def _group() -> _Group:
-    """Loads libsodium on first use: a keyed job never needs it."""
-    from rbcl import _sodium as sodium
+def arithmetic(wanted: str | None = None) -> Arithmetic:
+    """The fastest that this machine has; `wanted` or ASSENT_CURVE = sodium | ifma forces one.
 
-    # rbcl unpacks its library into a temporary file at every import and forgets it.  Mapped
-    # code outlives its name, so the name goes; where it cannot go (Windows) it stays.
-    with suppress(OSError):
-        Path(sodium._name).unlink(missing_ok=True)
-    from_hash, multiply = (
-        sodium.crypto_core_ristretto255_from_hash,
-        sodium.crypto_scalarmult_ristretto255,
-    )
-    from_hash.argtypes = [ctypes.c_void_p] * 2
-    multiply.argtypes = [ctypes.c_void_p] * 3
-    from_hash.restype = multiply.restype = ctypes.c_int
-    return _Group(from_hash, multiply)
+    Raises BadInput('no_curve') for an unknown word, or ifma where there is none.
+    """
+    wanted = wanted or os.environ.get("ASSENT_CURVE", "")
+    if wanted not in ("", "ifma", "sodium"):
+        raise BadInput(f'ASSENT_CURVE="{wanted}" is not known', code="no_curve",
+                       next_step="say ifma or sodium, or nothing")  # fmt: skip
+    native = None if wanted == "sodium" else Ifma.load()
+    if native is None and wanted == "ifma":
+        raise BadInput("this processor or installation has no native curve", code="no_curve",
+                       next_step="unset ASSENT_CURVE: libsodium serves")  # fmt: skip
+    return native or Sodium()
 
 
 @dataclass(frozen=True)
 class Curve:
     """The four group operations of the protocol over all cores.
 
-    workers: threads.  ctypes lets go of the interpreter during a call, which is where nearly
-    all the time goes, so threads fill the cores and no scalar crosses a process boundary.
+    workers: threads.  Calls into C let go of the interpreter, which is where nearly all the
+    time goes, so threads fill the cores and no scalar crosses a process boundary.
     """
 
     workers: int
+    arithmetic: Arithmetic = field(default_factory=arithmetic)
 
     def hash_to_group(
         self, kind: str, ids: pa.StringArray, progress: Progress | None = None
-    ) -> npt.NDArray[np.uint8]:
+    ) -> Bytes:
         """uint8[n, 32]: SHA-512(type | id) mapped to the group; zeros where null."""
-        prefix = hashlib.sha512(length_prefixed("assent/psi/point/v1", kind))
 
-        def digest(value: bytes | None) -> bytes:
-            if value is None:
-                return bytes(64)
-            state = prefix.copy()
-            state.update(length_prefixed(value))
-            return state.digest()
+        def some(a: int, b: int, out: Bytes) -> None:
+            self.arithmetic.derive(wide(a, b), out)
 
-        def some(a: int, b: int, out: npt.NDArray[np.uint8]) -> None:
-            values = ids.slice(a, b - a).cast(pa.binary()).to_pylist()
-            wide = b"".join(digest(value) for value in values)
-            _map(np.frombuffer(wide, dtype=np.uint8).reshape(b - a, 64), out)
+        wide, have = _wide(kind, ids)
+        return _placed(self._spread(int(have.sum()), some, progress), have)
 
-        points = self._spread(len(ids), some, progress)
-        if ids.null_count:
-            points[ids.is_null().to_numpy(zero_copy_only=False)] = 0
-        return points
+    def hash_blinded(
+        self, kind: str, ids: pa.StringArray, scalar: bytes, progress: Progress | None = None
+    ) -> Bytes:
+        """`blind` of `hash_to_group`, zeros where null; the points between are never encoded."""
+        _check_scalar(scalar)
 
-    def random_points(self, n: int, random: Random) -> npt.NDArray[np.uint8]:
+        def some(a: int, b: int, out: Bytes) -> None:
+            _refuse(self.arithmetic.derive_blinded(scalar, wide(a, b), out), a)
+
+        wide, have = _wide(kind, ids)
+        return _placed(self._spread(int(have.sum()), some, progress), have)
+
+    def random_points(self, n: int, random: Random) -> Bytes:
         """uint8[n, 32]: uniform group elements whose logarithm nobody knows."""
-        wide = np.frombuffer(random(n * 64), dtype=np.uint8).reshape(n, 64)
-        return self._spread(n, lambda a, b, out: _map(wide[a:b], out), None)
+        wide = np.frombuffer(random(n * WIDE), dtype=np.uint8).reshape(n, WIDE)
+        return self._spread(n, lambda a, b, out: self.arithmetic.derive(wide[a:b], out), None)
 
-    def blind(
-        self, scalar: bytes, points: npt.NDArray[np.uint8], progress: Progress | None = None
-    ) -> npt.NDArray[np.uint8]:
+    def blind(self, scalar: bytes, points: Bytes, progress: Progress | None = None) -> Bytes:
         """uint8[n, 32]: scalar times each point.
 
         Raises ProtocolViolation('bad_point') for an encoding that is not canonical, not of the
         group, or the identity.
         """
-        _check_canonical(points)
-        if len(scalar) != POINT or not 0 < int.from_bytes(scalar, "little") < ORDER:
-            raise ValueError("a scalar lies in 1…ℓ-1")
-        secret = ctypes.create_string_buffer(scalar, POINT)
+        _check_scalar(scalar)
 
-        def some(a: int, b: int, out: npt.NDArray[np.uint8]) -> None:
+        def some(a: int, b: int, out: Bytes) -> None:
             rows = np.ascontiguousarray(points[a:b])
-            _multiply(ctypes.addressof(secret), rows, out)
+            _refuse(self.arithmetic.blind(scalar, rows, out), a)
 
-        blinded = self._spread(len(points), some, progress)
-        ctypes.memset(secret, 0, POINT)
-        return blinded
+        return self._spread(len(points), some, progress)
 
-    def reblind(
-        self, scalar: bytes, batch: npt.NDArray[np.uint8], progress: Progress | None = None
-    ) -> npt.NDArray[np.uint8]:
+    def reblind(self, scalar: bytes, batch: Bytes, progress: Progress | None = None) -> Bytes:
         """A peer's batch uint8[handles, types·32], each point times our scalar, order kept.
 
         The caller has checked the batch's size against what the peer signed, and blinds one
@@ -153,34 +150,28 @@ class Curve:
         random: Random, progress: Progress | None = None,
     ) -> HandleTable:  # fmt: skip
         """The ecdh upload: as `tokens.assemble`, with blinded points in the place of tokens."""
-        seen = _Steps(progress, len(types) * 2 * len(rows))
+        missing = sum(rows.identifiers[kind].null_count for kind in types)
+        seen = _Steps(progress, len(types) * len(rows) - missing)
         found = []
         for kind in types:
             ids = rows.identifiers[kind]
-            points = self.hash_to_group(kind, ids, seen.part())
-            if ids.null_count:
-                have = ids.is_valid().to_numpy(zero_copy_only=False)
-                points[have] = self.blind(scalar, points[have], seen.part())
-            else:
-                points = self.blind(scalar, points, seen.part())
-            found.append(points)
+            found.append(self.hash_blinded(kind, ids, scalar, seen.part()))
 
-        def agreed(kind: str, names: list[bytes]) -> npt.NDArray[np.uint8]:
+        def agreed(kind: str, names: list[bytes]) -> Bytes:
             # K makes them: H, which could hash labels alone, cannot tell a dummy from a person.
             secret = [token.tobytes().hex() for token in agreed_tokens(k, kind, names)]
-            points = self.hash_to_group(f"dummy/{kind}", pa.array(secret, pa.string()))
-            return self.blind(scalar, points)
+            return self.hash_blinded(f"dummy/{kind}", pa.array(secret, pa.string()), scalar)
 
-        def fresh(n: int) -> npt.NDArray[np.uint8]:
+        def fresh(n: int) -> Bytes:
             # Not multiplied: a uniform point times a scalar is a uniform point.
             return self.random_points(n, random)
 
         return fill(rows, types, found, k, handles, random, agreed, fresh)
 
     def _spread(
-        self, n: int, some: Callable[[int, int, npt.NDArray[np.uint8]], None],
+        self, n: int, some: Callable[[int, int, Bytes], None],
         progress: Progress | None,
-    ) -> npt.NDArray[np.uint8]:  # fmt: skip
+    ) -> Bytes:  # fmt: skip
         """Runs `some(start, end, rows to fill)` over 0…n in chunks, on all workers."""
         out = np.empty((n, POINT), dtype=np.uint8)
         with ThreadPoolExecutor(self.workers) as pool:
@@ -216,39 +207,33 @@ class _Steps:
         return told
 
 
-def _check_canonical(points: npt.NDArray[np.uint8]) -> None:
-    """Even, below p = 2^255 - 19, top bit clear.  libsodium 1.0.18 ignores the top bit, so
-    without this one point could come twice in a batch that has no equal bytes."""
-    bad = (points[:, 31] & 0x80) | (points[:, 0] & 1)
-    top = (points[:, 31] == 0x7F) & (points[:, 1:31] == 0xFF).all(axis=1)
-    if bool(bad.any()) or bool((top & (points[:, 0] >= 0xED)).any()):
-        raise _bad_point()
+def _wide(kind: str, ids: pa.StringArray) -> tuple[Callable[[int, int], Bytes], Mask]:
+    """The 64 bytes to map of present ids a…b, and which ids are present."""
+    prefix = length_prefixed("assent/psi/point/v1", kind)
+    have = ids.is_valid().to_numpy(zero_copy_only=False)
+    present = ids.drop_null() if ids.null_count else ids
+    return lambda a, b: digests(prefix, present.slice(a, b - a)), have
 
 
-def _bad_point() -> ProtocolViolation:
-    return ProtocolViolation(
-        "bad_point",
-        "a point is the identity or not a canonical encoding of a group element",
-        next_step="the peer's node is modified or broken; do not run with it",
-    )
+def _placed(points: Bytes, have: Mask) -> Bytes:
+    """Rows of `points` where `have`, zeros elsewhere."""
+    if have.all():
+        return points
+    out = np.zeros((len(have), POINT), dtype=np.uint8)
+    out[have] = points
+    return out
 
 
-def _map(wide: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> None:
-    """Each 64 bytes of `wide` to a point in `out`, both contiguous."""
-    from_hash = _group().from_hash
-    source, target = wide.ctypes.data, out.ctypes.data
-    for _ in range(len(wide)):
-        from_hash(target, source)
-        source += 64
-        target += POINT
+def _check_scalar(scalar: bytes) -> None:
+    if len(scalar) != POINT or not 0 < int.from_bytes(scalar, "little") < ORDER:
+        raise ValueError("a scalar lies in 1…ℓ-1")
 
 
-def _multiply(scalar: int, points: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> None:
-    """Each point times the scalar at address `scalar`, both arrays contiguous."""
-    multiply = _group().multiply
-    source, target = points.ctypes.data, out.ctypes.data
-    for _ in range(len(points)):
-        if multiply(target, scalar, source):
-            raise _bad_point()  # does not decode, or the product is the identity
-        source += POINT
-        target += POINT
+def _refuse(bad: int | None, start: int) -> None:
+    """bad: the first bad row of the chunk that begins at `start`."""
+    if bad is not None:
+        raise ProtocolViolation(
+            "bad_point",
+            f"point {start + bad} is the identity or not a canonical encoding of a group element",
+            next_step="the peer's node is modified or broken; do not run with it",
+        )

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pytest
 from hypothesis import strategies as st
 
 from protocol.psi.dummies import DummyRule
 from protocol.psi.ecdh import POINT, Curve, random_scalar
 from protocol.psi.join import join_all, waterfall
 from protocol.psi.members import matched_rows
+from protocol.psi.native_curve import Ifma
 from protocol.psi.padding import handles_for
 from protocol.psi.tokens import TOKEN, HandleTable, assemble, hashlib_prf
 from protocol.rows import EligibleRows
 from tests.reference.psi_oracle import Person
 
 TYPES = ("phone", "email", "member")
-CURVE = Curve(workers=2)
+
+
+def curve() -> Curve:
+    """By whatever arithmetic ASSENT_CURVE says now: tests run under each."""
+    return Curve(workers=2)
+
+
+NO_IFMA = pytest.mark.skipif(
+    Ifma.load() is None, reason="no AVX-512 IFMA, or the extension is not built"
+)
+ARITHMETICS = ["sodium", pytest.param("ifma", marks=NO_IFMA)]
+
+
+@contextmanager
+def arithmetic_is(name: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSENT_CURVE", name)
+        yield
 
 
 def eligible(people: Sequence[Person], types: Sequence[str]) -> EligibleRows:
@@ -66,10 +86,10 @@ def ringed(sides: Sequence[Sequence[Person]], types: int, k: bytes) -> list[Hand
     for i, people in enumerate(sides):
         rows = eligible(people, TYPES[:types])
         handles = handles_for(len(rows), types, DummyRule())
-        table = CURVE.assemble(rows, TYPES[:types], k, handles, scalars[i], os.urandom)
+        table = curve().assemble(rows, TYPES[:types], k, handles, scalars[i], os.urandom)
         points = table.tokens
         for other in scalars[i + 1 :] + scalars[:i]:
-            points = CURVE.reblind(other, points)
+            points = curve().reblind(other, points)
         tables.append(HandleTable(points, table.row_of_handle))
     return tables
 
@@ -106,4 +126,4 @@ def all_distinct(tokens: npt.NDArray[np.uint8], width: int) -> bool:
     return all(a != b for a, b in pairwise(sorted(flat)))
 
 
-__all__ = ["CURVE", "POINT", "TOKEN", "TYPES"]
+__all__ = ["NO_IFMA", "POINT", "TOKEN", "TYPES"]

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.protocol.psi.parties import federations, keyed, paired, ringed, shared
+from tests.protocol.psi.parties import (
+    ARITHMETICS,
+    arithmetic_is,
+    federations,
+    keyed,
+    paired,
+    ringed,
+    shared,
+)
 from tests.reference import psi_oracle
 from tests.reference.psi_oracle import Person
 
@@ -25,11 +33,13 @@ def test_keyed_equals_the_oracle(world: tuple[list[list[Person]], int]) -> None:
     assert found == psi_oracle.waterfall(left, right, types)
 
 
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @FEW
-@given(federations())
-def test_ecdh_equals_the_oracle(world: tuple[list[list[Person]], int]) -> None:
+@given(world=federations())
+def test_ecdh_equals_the_oracle(arithmetic: str, world: tuple[list[list[Person]], int]) -> None:
     (left, right), types = world
-    one, two = ringed([left, right], types, os.urandom(32))
+    with arithmetic_is(arithmetic):
+        one, two = ringed([left, right], types, os.urandom(32))
     assert paired(one, two, types) == psi_oracle.waterfall(left, right, types)
 
 
@@ -41,11 +51,16 @@ def test_members_of_all_parties_equal_the_oracle(world: tuple[list[list[Person]]
     assert shared([keyed(p, types, k) for p in sides], types) == psi_oracle.common(sides, types)
 
 
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @settings(FEW, max_examples=3)
-@given(st.integers(3, 4).flatmap(lambda n: federations(n, most=6)))
-def test_a_ring_of_parties_equals_the_oracle(world: tuple[list[list[Person]], int]) -> None:
+@given(world=st.integers(3, 4).flatmap(lambda n: federations(n, most=6)))
+def test_a_ring_of_parties_equals_the_oracle(
+    arithmetic: str, world: tuple[list[list[Person]], int]
+) -> None:
     sides, types = world
-    assert shared(ringed(sides, types, os.urandom(32)), types) == psi_oracle.common(sides, types)
+    with arithmetic_is(arithmetic):
+        tables = ringed(sides, types, os.urandom(32))
+    assert shared(tables, types) == psi_oracle.common(sides, types)
 
 
 @pytest.mark.parametrize("n", [0, 1])
