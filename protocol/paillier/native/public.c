@@ -123,6 +123,11 @@ int public_products(const public_key *k, const matrix *cts, const int64_t *order
             for (size_t i = 0; i < LANES; i++)
                 rows[i] = step < length[i] ? row(cts, (size_t)next[i][step]) : k->idle;
             load_rows(k, c, rows, k->width);
+            /* A group's rows lie anywhere: fetch the next ones while this product is computed. */
+            for (size_t i = 0; i < LANES; i++)
+                if (step + 1 < length[i])
+                    for (size_t at = 0; at < k->width; at += 64)
+                        __builtin_prefetch(row(cts, (size_t)next[i][step + 1]) + at);
             k->e->mont(x, x, c, k->square.limbs, &k->square, work);
         }
         store_rows(k, out, first, x, work, spare);
