@@ -23,6 +23,7 @@ from coordinator.main import version as own_version
 from protocol.errors import AssentError, BadInput
 from protocol.identity import Card, Keys
 from protocol.paillier.choose import VARIABLE, choose
+from protocol.psi.ecdh import Curve
 from protocol.transport.kit import load_kit
 from protocol.transport.port import ASKING
 from protocol.transport.probe import probe
@@ -102,9 +103,10 @@ def _arithmetic() -> Finding:
     cores = len(os.sched_getaffinity(0))
     try:
         found = choose(os.environ.get(VARIABLE, "")).describe()
+        curve = Curve(1).arithmetic.name
     except BadInput as error:
         return Finding("arithmetic", False, error.info.cause, error.info.next_step)
-    return Finding("arithmetic", True, f"{found}, {cores} cores")
+    return Finding("arithmetic", True, f"{found}; curve: {curve}; {cores} cores")
 
 
 def _certificate(card: Card) -> Finding:
