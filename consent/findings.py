@@ -135,6 +135,7 @@ SENTENCES: Mapping[str, Words] = {
         "数据库中第 {index} 条记录超出树头",
     ),
     "tile_differs": Words(_B, "tile {tile} is not made of the entries", "哈希块 {tile} 与记录不符"),
+    "database_broken": Words(_B, "the database {name} is damaged: {cause}", "数据库 {name} 已损坏"),
     "opening_misfiled": Words(
         _B,
         "the content of entry {index} is filed under another id or pseudonym than its own",

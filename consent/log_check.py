@@ -31,10 +31,16 @@ def check_log(source: Source, key: VerifierKey, policy: Policy | None = None) ->
     if policy is None:
         policy = parse_policy(majority_policy([key], {}).encode())
     report = audit_bundle(bundle_lines([source]), policy)
-    found = [*report.findings, *_tree(source), *_columns(source)]
+    found = [*report.findings, *_databases(source), *_tree(source), *_columns(source)]
     # The lines never were a file, so that they have no end to be missing.
     found = [one for one in found if one.code != "file_cut"]
     return Report(tuple(sorted(found, key=lambda one: one.severity)), report.logs)
+
+
+def _databases(source: Source) -> Iterator[Finding]:
+    for name, store in (("log", source.storage), ("openings", source.openings)):
+        for cause in store.faults() if store is not None else ():
+            yield Finding("database_broken", source.origin, {"name": name, "cause": cause})
 
 
 def _tree(source: Source) -> Iterator[Finding]:
@@ -66,9 +72,13 @@ def _columns(source: Source) -> Iterator[Finding]:
         return
     size = source.storage.head().size
     for start in range(0, size, _PAGE):
-        for one in source.openings.read(start, min(size, start + _PAGE)):
-            if one.opening is not None and not _agrees(one):
-                yield Finding("opening_misfiled", source.origin, {"index": one.index})
+        end = min(size, start + _PAGE)
+        stored = {one.index: one for one in source.openings.read(start, end)}
+        for index in range(start, end):
+            # Also an erased entry keeps its row: it says that the event's id was logged.
+            one = stored.get(index)
+            if one is None or (one.opening is not None and not _agrees(one)):
+                yield Finding("opening_misfiled", source.origin, {"index": index})
 
 
 def _agrees(one: StoredOpening) -> bool:

@@ -7,6 +7,7 @@ Learns: nobody.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,7 +78,7 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 def failing_closed() -> Iterator[None]:
     try:
         yield
-    except sa.exc.SQLAlchemyError as error:
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, UnicodeDecodeError) as error:
         # The statement's parameters are bodies and salts: only the driver's own words go out,
         # and of a constraint not even those.
         words = "" if isinstance(error, sa.exc.IntegrityError) else _words(error)
@@ -89,8 +90,8 @@ def failing_closed() -> Iterator[None]:
         ) from None
 
 
-def _words(error: sa.exc.SQLAlchemyError) -> str:
-    original = getattr(error, "orig", None)
+def _words(error: Exception) -> str:
+    original = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
     return f": {str(original).splitlines()[0]}" if original and str(original) else ""
 
 
@@ -108,6 +109,18 @@ def damaged() -> Failed:
         stage="consent log",
         next_step="keep the files as evidence; restore under a new origin",
     )
+
+
+def broken_structure(engine: sa.Engine) -> list[str]:
+    """What the database says of itself: SQLite compares its tables with their indexes.
+
+    PostgreSQL has no such check without an extension, and keeps checksums of its own.
+    """
+    if engine.dialect.name != "sqlite":
+        return []
+    with failing_closed(), engine.connect() as db:
+        said = [str(row[0]) for row in db.exec_driver_sql("PRAGMA integrity_check(20)")]
+    return [] if said == ["ok"] else said
 
 
 def serial_lock(db: sa.Connection, what: str) -> None:

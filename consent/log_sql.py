@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from consent.leaf import SALT_BYTES, Event, Opening
 from consent.log_database import (
     blob,
+    broken_structure,
     damaged,
     failing_closed,
     insert,
@@ -155,6 +156,15 @@ class SqlLog:
                     raise damaged()
                 yield size, note
 
+    def faults(self) -> list[str]:
+        found = broken_structure(self._engine)
+        with self._reading() as db:
+            for table in (ENTRIES, TILES, CHECKPOINTS):
+                ours = sa.select(table.c.log).where(~table.c.log.in_(sa.select(LOGS.c.id)))
+                if db.execute(ours.limit(1)).first() is not None:
+                    found.append(f"table {table.name} has rows of a log that does not exist")
+        return found
+
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         with failing_closed(), self._engine.connect() as db:
@@ -235,6 +245,9 @@ class SqlOpenings:
 
     def of_subject(self, subject: bytes) -> list[int]:
         return [one.index for one in self._select(OPENINGS.c.subject == subject)]
+
+    def faults(self) -> list[str]:
+        return broken_structure(self._engine)
 
     def erase(self, indexes: Sequence[int]) -> None:
         with writing(self._engine) as db:

@@ -65,6 +65,9 @@ class LogStorage(Protocol):
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """(size, note) in ascending order of size."""
 
+    def faults(self) -> list[str]:
+        """What is wrong with the database itself, in words; for `consent.log_check`."""
+
 
 @dataclass(frozen=True)
 class StoredOpening:
@@ -90,6 +93,9 @@ class Openings(Protocol):
     def read(self, start: int, end: int) -> list[StoredOpening]: ...
 
     def of_subject(self, subject: bytes) -> list[int]: ...
+
+    def faults(self) -> list[str]:
+        """What is wrong with the database itself, in words."""
 
     def erase(self, indexes: Sequence[int]) -> None:
         """No byte of salt, body or subject is left in any file on return."""

@@ -1,0 +1,369 @@
+"""The offline audit: what it finds in bundles of honest and dishonest logs, and how it says so."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import random
+import string
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from consent.audit import Report, audit_bundle
+from consent.bundle import Source, end_line
+from consent.findings import SENTENCES, Finding, Severity
+from consent.leaf import ERASED, Event, Leaf, event
+from consent.policy import Policy
+from protocol.errors import BadInput
+from tests.consent import logs
+from tests.consent.logs import Stores
+from tests.consent.made import START, Clock
+
+
+def story(folder: Path) -> Stores:
+    """A log with three batches, an erasure and a quorum of two."""
+    stores = logs.sqlite(folder)
+    log = stores.log()
+    log.append(logs.consents("a", 3))
+    log.append([logs.consent("a-1", "withdrawn")])
+    log.erase("retailer", logs.id_of("erasure"), [1, 3])
+    log.append([logs.consent("张三")])
+    logs.cosigned(stores, ["x", "y"], START + 9)
+    return stores
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    return story(tmp_path_factory.mktemp("told") / "log")
+
+
+@pytest.fixture(scope="module")
+def bundle(told: Stores) -> bytes:
+    return logs.exported(told.source())
+
+
+POLICY = logs.policy("x", "y", "z")
+
+
+def audit(data: bytes, policy: Policy = POLICY, kept: Iterable[str] = ()) -> Report:
+    return audit_bundle(logs.lines(data), policy, tuple(kept))
+
+
+def codes(report: Report) -> list[str]:
+    return [one.code for one in report.findings]
+
+
+def resealed(lines: list[bytes]) -> bytes:
+    """The lines with a right end: what somebody makes who knows the format."""
+    body = b"".join(lines)
+    return body + end_line(len(lines), hashlib.sha256(body).hexdigest())
+
+
+def changed(bundle: bytes, old: bytes, new: bytes) -> bytes:
+    assert bundle.count(old) >= 1
+    return resealed(logs.lines(bundle.replace(old, new, 1))[:-1])
+
+
+def test_an_honest_bundle_is_verified(bundle: bytes) -> None:
+    report = audit(bundle)
+    assert (report.exit_code, report.findings) == (0, ())
+    (log,) = report.logs
+    assert (log.origin, log.size, log.checkpoints) == (logs.ORIGIN, 6, 5)
+    assert (log.opened, log.erased, log.quorum_time) == (4, 2, START + 9)
+
+
+def test_it_is_canonical_and_says_the_same_each_time(told: Stores, bundle: bytes) -> None:
+    assert logs.exported(told.source()) == bundle
+    for line in logs.lines(bundle):
+        fields = json.loads(line)
+        again = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        assert again.encode() + b"\n" == line
+
+
+def test_several_logs_in_one_bundle(told: Stores, tmp_path: Path) -> None:
+    jobs = logs.sqlite(tmp_path / "jobs", "assent.test/jobs")
+    jobs.log().append([event("retailer", "job.closed", bytes(16), {"job": "x"})])
+    both = Policy((*POLICY.logs, logs.log_key(jobs.origin).key), {}, {}, "none")
+    data = logs.exported(told.source(), jobs.source())
+    assert audit(data, both).exit_code == 0
+    assert [log.size for log in audit(data, both).logs] == [6, 1]
+    assert "log_twice" in codes(audit(logs.exported(told.source(), told.source())))
+    # a log that the auditor's policy does not know is not believed
+    assert codes(audit(data))[0] == "bad_checkpoint"
+
+
+# -- what is missing ---------------------------------------------------------------------------
+
+
+def test_without_a_quorum_it_is_incomplete(bundle: bytes) -> None:
+    report = audit(bundle, logs.policy("x", "u", "v"))
+    assert (report.exit_code, codes(report)) == (3, ["quorum_missing"])
+
+
+def test_withheld_openings_are_incomplete(told: Stores) -> None:
+    source = told.source()
+    report = audit(logs.exported(Source(source.origin, source.storage, None)))
+    assert report.exit_code == 3
+    assert set(codes(report)) == {"opening_missing"}
+    assert report.findings[0].values == {"index": 0}
+
+
+def test_many_findings_of_a_kind_are_counted(tmp_path: Path) -> None:
+    stores = logs.sqlite(tmp_path / "log")
+    stores.log().append(logs.consents("a", 50))
+    source = stores.source()
+    report = audit(logs.exported(Source(source.origin, source.storage, None)), logs.policy())
+    assert codes(report) == ["opening_missing"] * 20 + ["more_missing"]
+    assert report.findings[-1].values == {"count": 30, "kind": "opening_missing"}
+    assert report.exit_code == 3
+
+
+def test_a_bundle_older_than_what_was_kept_is_incomplete(told: Stores, tmp_path: Path) -> None:
+    old = story(tmp_path / "log")  # the same story, told by a log with other salts
+    note = old.storage().checkpoint() or ""
+    data = logs.exported(old.source())
+    assert audit(data, kept=[note]).exit_code == 0
+    old.log().append(logs.consents("more", 3))
+    report = audit(data, kept=[old.storage().checkpoint() or ""])
+    assert (report.exit_code, codes(report)) == (3, ["kept_ahead"])
+    assert report.findings[0].values == {"kept": 9, "size": 6}
+
+
+def test_a_log_that_is_left_out_is_incomplete(bundle: bytes, tmp_path: Path) -> None:
+    jobs = logs.sqlite(tmp_path / "jobs", "assent.test/jobs")
+    both = Policy(
+        (*POLICY.logs, logs.log_key(jobs.origin).key), POLICY.witnesses, POLICY.groups, "majority"
+    )
+    report = audit(bundle, both, [jobs.log().note])
+    assert (report.exit_code, codes(report)) == (3, ["log_missing"])
+    assert report.findings[0].log == jobs.origin
+
+
+def test_entries_under_no_checkpoint(bundle: bytes) -> None:
+    lines = logs.lines(bundle)[:-1]
+    report = audit(resealed(lines[:-1]))
+    assert report.exit_code == 3
+    assert set(codes(report)) == {"uncovered", "quorum_missing"}
+    head, log = lines[:2]
+    assert codes(audit(resealed([head, log]))) == ["no_checkpoint"]
+
+
+# -- what is wrong ----------------------------------------------------------------------------
+
+
+def test_another_story_than_the_one_that_was_kept(bundle: bytes, tmp_path: Path) -> None:
+    other = story(tmp_path / "log")
+    report = audit(
+        bundle, kept=[note for _, note in other.storage().checkpoints() if "\n0\n" not in note]
+    )
+    assert report.exit_code == 1
+    assert codes(report) == ["kept_differs"] * 4
+    assert [one.values["size"] for one in report.findings] == [3, 4, 5, 6]
+
+
+def test_a_changed_entry_is_named_by_its_batch(bundle: bytes) -> None:
+    report = audit(changed(bundle, b'party\\":\\"retailer', b'party\\":\\"RETAILER'))
+    assert (report.exit_code, codes(report)) == (1, ["root_differs"])
+    assert dict(report.findings[0].values) == {"first": 0, "last": 2, "size": 3}
+
+
+def test_a_changed_content_is_named(bundle: bytes) -> None:
+    report = audit(changed(bundle, b'who\\":\\"a-2', b'who\\":\\"b-2'))
+    assert (report.exit_code, codes(report)) == (1, ["bad_opening"])
+    assert report.findings[0].values["index"] == 2
+
+
+def test_swapped_removed_and_doubled_entries_are_found(bundle: bytes) -> None:
+    lines = logs.lines(bundle)[:-1]
+    assert b'"leaf"' in lines[3]
+    assert b'"leaf"' in lines[4]
+    swapped = [*lines[:3], lines[4], lines[3], *lines[5:]]
+    assert codes(audit(resealed(swapped)))[0] == "root_differs"
+    assert audit(resealed([*lines[:3], *lines[4:]])).exit_code == 1
+    assert audit(resealed([*lines[:4], *lines[3:]])).exit_code == 1
+
+
+def test_checkpoints_out_of_place_are_found(bundle: bytes) -> None:
+    lines = logs.lines(bundle)[:-1]
+    last = lines[-1]
+    assert b'"checkpoint"' in last
+    assert "checkpoint_order" in codes(audit(resealed([*lines, last])))
+    assert "checkpoint_order" in codes(audit(resealed([*lines[:3], last, *lines[3:]])))
+    # leaving out one in the middle hides nothing: the later ones cover its entries
+    middle = next(n for n, line in enumerate(lines) if n > 4 and b'"checkpoint"' in line)
+    assert audit(resealed([*lines[:middle], *lines[middle + 1 :]])).exit_code == 0
+
+
+def test_erasures(tmp_path: Path) -> None:
+    def erasing(name: str, indexes: object) -> Report:
+        stores = logs.sqlite(tmp_path / name)
+        log = stores.log()
+        log.append([logs.consent("a"), event("retailer", "job.closed", bytes(16), {})])
+        body = event("retailer", ERASED, logs.id_of("e"), {"indexes": indexes}).body
+        log.append([Event("retailer", ERASED, logs.id_of("e"), body, None)])
+        return audit(logs.exported(stores.source()), logs.policy())
+
+    assert codes(erasing("present", [0])) == ["erased_present"]
+    assert "bad_erasure" in codes(erasing("job", [1]))
+    assert "bad_erasure" in codes(erasing("itself", [2]))
+    assert "bad_erasure" in codes(erasing("later", [7]))
+    assert "bad_erasure" in codes(erasing("words", ["0"]))
+    assert "bad_erasure" in codes(erasing("bool", [False]))
+    assert "bad_erasure" in codes(erasing("none", "all"))
+    assert codes(erasing("empty", [])) == []
+
+
+def test_times_that_go_back(tmp_path: Path) -> None:
+    stores = logs.sqlite(tmp_path / "log")
+    clock = Clock()
+    log = stores.log(clock)
+    log.append([logs.consent("a")])
+    log._minute, clock.now = "", START - 600  # what an honest writer cannot do
+    log.append([logs.consent("b")])
+    report = audit(logs.exported(stores.source()), logs.policy())
+    assert (codes(report), report.findings[0].values) == (["time_backwards"], {"index": 1})
+    fresh = logs.sqlite(tmp_path / "witness")
+    fresh.log().append([logs.consent("a")])
+    logs.cosigned(fresh, ["x"], START + 50)
+    fresh.log().append([logs.consent("b")])
+    logs.cosigned(fresh, ["x"], START + 40)
+    report = audit(logs.exported(fresh.source()), logs.policy("x"))
+    assert codes(report) == ["witness_backwards"]
+
+
+def test_lines_that_no_bundle_has(bundle: bytes) -> None:
+    lines = logs.lines(bundle)[:-1]
+    for bad in (
+        b'{"leaf":1}\n', b'{"checkpoint":1}\n', b'{"log":1}\n', b'{"log":""}\n', b"[]\n", b"{}\n",
+        b'{"assent_bundle":1}\n', b'{"leaf":"x","more":1}\n', b'{"x":1.5}\n', b'{"x":NaN}\n',
+        b'{"log": "x"}\n', b"\n", b"\xff\n", b'{"log":"\\ud800"}\n', b"[" * 100_000 + b"\n",
+        b'{"log":"a","log":"a"}\n', b"x" * 1_000_001 + b"\n",
+    ):  # fmt: skip
+        report = audit(resealed([*lines, bad]))
+        assert (report.exit_code, codes(report)) == (1, ["bad_line"]), bad[:50]
+    for opening in (b"1", b"{}", b'{"body":1,"salt":""}', b'{"body":"","salt":"zz"}',
+                    b'{"body":"","salt":"AA"}', b'{"body":"","salt":"00"}'):  # fmt: skip
+        leaf = json.loads(lines[3])["leaf"]
+        line = b'{"leaf":' + json.dumps(leaf).encode() + b',"opening":' + opening + b"}\n"
+        report = audit(resealed([*lines[:3], line, *lines[4:]]))
+        assert codes(report) == ["bad_opening"]
+    early = resealed([lines[0], lines[3], *lines[1:]])
+    assert "bad_line" in codes(audit(early))
+    assert "bad_line" in codes(audit(bundle + lines[-1]))
+
+
+@pytest.mark.parametrize("data", [b"", b"hello\n", b"\x00" * 100, b"{}\n", b"PK\x03\x04" * 9])
+def test_what_is_no_bundle_is_bad_input(data: bytes) -> None:
+    with pytest.raises(BadInput, match="not an Assent bundle"):
+        audit(data)
+
+
+def test_a_kept_note_must_be_genuine(bundle: bytes) -> None:
+    with pytest.raises(BadInput, match="kept checkpoint"):
+        audit(bundle, kept=["nonsense"])
+
+
+# -- every flipped byte -----------------------------------------------------------------------
+
+
+def test_every_flipped_byte_is_found(bundle: bytes) -> None:
+    for place in range(len(bundle)):
+        flipped = bytearray(bundle)
+        flipped[place] ^= 1 << (place % 8)
+        report = audit(bytes(flipped))
+        assert report.exit_code == 1, place
+    assert len(bundle) > 3000
+
+
+def test_every_cut_is_found(bundle: bytes) -> None:
+    for end in range(1, len(bundle), 7):
+        try:
+            assert audit(bundle[:end]).exit_code == 1, end
+        except BadInput:
+            assert end < len(b'{"assent_bundle":1}\n')
+
+
+def test_every_flipped_byte_under_a_right_digest_is_found(bundle: bytes) -> None:
+    """The digest at the end protects nothing by itself: everything else must find it too."""
+    body = bundle[: bundle.rindex(b'{"end"')]
+    kept = [json.loads(logs.lines(bundle)[-2])["checkpoint"]]
+    for place in range(len(body)):
+        flipped = bytearray(body)
+        flipped[place] ^= 1 << (place % 8)
+        report = audit(resealed(logs.lines(bytes(flipped))), kept=kept)
+        if report.exit_code != 1:
+            # A witness's name or key id, made into a stranger's: the policy then lacks a quorum.
+            assert codes(report) == ["quorum_missing"], (place, body[place - 20 : place + 20])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_bytes_anywhere_end_in_a_report(bundle: bytes, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(5):
+        start, length = rng.randrange(len(bundle)), rng.choice([0, 1, 50, 4000])
+        noise = rng.choice([rng.randbytes(rng.randrange(300)), bundle[rng.randrange(3000) :][:200]])
+        data = bundle[:start] + noise + bundle[start + length :]
+        with contextlib.suppress(BadInput):
+            assert data == bundle or audit(data).exit_code in (1, 3)
+
+
+# -- rules and words --------------------------------------------------------------------------
+
+
+class NoRefusals:
+    """A rule of a later slice, in miniature."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def see(
+        self, log: str, index: int, leaf: Leaf, body: Mapping[str, object] | None
+    ) -> Iterable[Finding]:
+        self.seen += 1
+        if body and body.get("state") == "given" and body.get("who") == "张三":
+            yield Finding("bad_leaf", log, {"index": index, "cause": "a rule"})
+
+    def finish(self) -> Iterable[Finding]:
+        return [Finding("log_missing", "z")]
+
+
+def test_rules_see_every_entry(bundle: bytes) -> None:
+    rule = NoRefusals()
+    report = audit_bundle(logs.lines(bundle), POLICY, rules=[rule])
+    assert rule.seen == 6
+    assert [(one.code, one.values.get("index")) for one in report.findings] == [
+        ("bad_leaf", 5),
+        ("log_missing", None),
+    ]
+
+
+def names(words: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(words) if name}
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_every_finding_has_its_sentence_in_both_languages(code: str) -> None:
+    words = SENTENCES[code]
+    assert names(words.en) - {"cause"} == names(words.zh)
+    assert any("一" <= char <= "鿿" for char in words.zh)
+    finding = Finding(code, "log", dict.fromkeys(names(words.en), 7))
+    assert finding.sentence("en").startswith("log: ")
+    assert finding.sentence("zh").startswith("log：")
+    assert finding.severity in Severity
+
+
+def test_the_report_in_words_and_json(bundle: bytes) -> None:
+    good, bad = audit(bundle), audit(changed(bundle, b'who\\":\\"a-2', b'who\\":\\"b-2'))
+    assert good.to_text("en").startswith("Verified")
+    assert good.to_text("zh").startswith("验证通过")
+    assert "6 entries" in good.to_text("en")
+    assert "content of entry 2" in bad.to_text("en")
+    assert "第 2 条记录的内容" in bad.to_text("zh")
+    said = json.loads(json.dumps(bad.to_dict()))
+    assert said["exit_code"] == 1
+    assert said["findings"][0]["code"] == "bad_opening"
+    assert said["findings"][0]["values"]["index"] == 2
+    assert said["logs"][0]["size"] == 6
