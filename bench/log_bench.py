@@ -22,7 +22,7 @@ from consent.policy import majority_policy, parse_policy
 from consent.records import record_ids
 from protocol.secret import Secret
 
-# Published: Tessera on a POSIX file system, 2,900 entries a second (its README, "Performance").
+# Tessera on a POSIX file system as its authors published it; other hardware than this.
 PEER, PEER_VALUE = "tessera-posix (published)", 2900.0
 ORIGIN = "assent.bench/consent/retailer"
 

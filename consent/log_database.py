@@ -8,6 +8,7 @@ Learns: nobody.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy import event
 from protocol.errors import BadInput, Failed
 
 _BUSY_SECONDS = 30
+_WAL_TRIES, _WAL_PAUSE = 200, 0.02
 
 
 def open_url(url: str, metadata: sa.MetaData, append_only: Sequence[str]) -> sa.Engine:
@@ -48,9 +50,9 @@ def _sqlite(address: sa.URL) -> sa.Engine:
     def configure(connection: Any, _record: object) -> None:
         # As in consent.database: BEGIN IMMEDIATE before the first read of a writer.
         connection.isolation_level = None
+        _write_ahead(connection)
         # secure_delete: what is erased is overwritten in the file, not only unlinked.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON",
-                       "cache_size=-65536"):  # fmt: skip
+        for pragma in ("synchronous=FULL", "secure_delete=ON", "cache_size=-65536"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -61,6 +63,21 @@ def _sqlite(address: sa.URL) -> sa.Engine:
     if address.database:
         Path(address.database).touch(mode=0o600)
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """WAL.  SQLite does not wait for locks when it changes this, so of two that open a new
+    file at once one would fail; it is changed once in a file's life."""
+    for _ in range(_WAL_TRIES):
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                return
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(_WAL_PAUSE)
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 @contextmanager

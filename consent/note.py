@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from consent.checkpoint import decode64
 from consent.errors import NoteError
@@ -94,6 +94,8 @@ def _verify(key: VerifierKey, text: str, signature: Signature) -> int | None:
         return ALGORITHMS[key.algorithm].verify(key.public, key.name, text, signature.data)
     except (InvalidSignature, ValueError) as error:
         raise NoteError(f"the signature of {key.name} is wrong") from error
+    except UnsupportedAlgorithm as error:  # ML-DSA needs a recent OpenSSL
+        raise NoteError(f"this machine cannot verify keys of the type of {key.name}") from error
 
 
 def parse_note(data: str | bytes) -> Note:
