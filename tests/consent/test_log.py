@@ -378,16 +378,17 @@ def test_events_that_cannot_be(party: str, type_: str, id_: bytes, fields: dict)
         event(party, type_, id_, fields)
 
 
-def test_opening_a_new_log_from_many_threads_at_once(tmp_path: Path) -> None:
-    for round_ in range(5):
-        stores = logs.sqlite(tmp_path / str(round_))
-        opened: list[object] = []
-        threads = [
-            threading.Thread(target=lambda s=stores: opened.append((s.storage(), s.openings())))
-            for _ in range(6)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(opened) == 6
+@pytest.mark.parametrize("round_", range(5))
+def test_opening_a_new_log_from_many_threads_at_once(tmp_path: Path, round_: int) -> None:
+    stores = logs.sqlite(tmp_path / "log")
+    opened: list[object] = []
+
+    def start() -> None:
+        opened.append((stores.storage(), stores.openings()))
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 6
