@@ -172,7 +172,7 @@ def ended(ctx: NodeContext, job: str, state: str) -> None:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         session = Session(ctx, job, attempt)
         if session.vault.has("paillier"):
-            ctx.kernel.forget(steps_terms.paillier_key(session).public)
+            ctx.kernel.forget(session.paillier_key.public)
     Session(ctx, job, 0).vault.wipe()
     ctx.ledger.release(ctx.name, job)
     ctx.records.set_state(job, state)

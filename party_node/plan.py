@@ -16,7 +16,6 @@ import numpy as np
 
 from party_node.admission import sentences
 from party_node.session import Session
-from party_node.steps_terms import paillier_key
 from protocol.errors import AssentError
 from protocol.wire import job_pb2 as pb
 
@@ -34,7 +33,7 @@ class Rates:
 
 def measure(session: Session, rows: int) -> Rates:
     """Times a few encryptions and sums with the job's own key, as in a job of `rows`."""
-    kernel, key = session.ctx.kernel, paillier_key(session)
+    kernel, key = session.ctx.kernel, session.paillier_key
     plain = np.zeros((_SAMPLE, key.public.plaintext_width), dtype=np.uint8)
     kernel.prepare(key, rows)  # else the sample would time the building of tables
     started = time.perf_counter()

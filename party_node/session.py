@@ -26,6 +26,7 @@ from protocol.errors import ProtocolViolation
 from protocol.frames import parse_head
 from protocol.identity import Card, Keys
 from protocol.paillier.keys import PrivateKey, PublicKey
+from protocol.secret import Secret
 from protocol.transcript import ArtifactTag
 from protocol.wire import job_pb2 as pb
 
@@ -171,6 +172,11 @@ class Session:
                 f"{party} is not in this company's collaboration.yaml",
                 next_step="exchange cards and add the party",
             ) from None
+
+    @cached_property
+    def paillier_key(self) -> PrivateKey:
+        """The requester's own key of this attempt."""
+        return PrivateKey.from_secret(Secret(self.vault.get("paillier")))
 
     # -- tags and seals ----------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pyroaring import BitMap
 from party_node import admission, outcome
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
-from party_node.steps_terms import paillier_key, question
+from party_node.steps_terms import question
 from protocol.crosstab import codec
 from protocol.crosstab.provider import Numbers, ProviderRows
 from protocol.crosstab.provider import aggregate as aggregate_cells
@@ -46,7 +46,7 @@ def _codes(rows: EligibleRows, attributes: tuple[AttributeSpec, ...], of_handle:
 def encrypt(session: Session, task: Incoming) -> Outgoing:
     """One packed one-hot per own handle, and one fresh Enc(0) per handle of the provider."""
     spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
-    key = paillier_key(session)
+    key = session.paillier_key
     of_handle = session.vault.get_array("rows_of_handles")
     codes = _codes(admission.admitted_rows(session), spec.rows, of_handle)
     rows = encrypt_rows(spec, session.ctx.kernel, key, codes, spec.handles_b, task.progress)
@@ -151,7 +151,7 @@ def open_result(session: Session, task: Incoming) -> Outgoing:
         )
     spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
     outputs = codec.outputs_body(task.framed("outputs", codec.OUTPUTS), spec)
-    totals = open_outputs(spec, ctx.kernel, paillier_key(session), outputs)
+    totals = open_outputs(spec, ctx.kernel, session.paillier_key, outputs)
     table = release(spec, totals)
     result = outcome.crosstab_result(session, spec, table)
     ctx.records.put(session.job_id, "result", result)

@@ -10,6 +10,7 @@ import base64
 from typing import Any
 
 from party_node import admission
+from party_node.plan import compose
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from protocol.encoding import content_id, length_prefixed
@@ -90,13 +91,7 @@ def _paillier(session: Session) -> PrivateKey:
     if not session.vault.has("paillier"):
         key = session.ctx.make_key(session.ctx.key_bits, session.ctx.random)
         session.vault.put("paillier", key.to_secret().reveal())
-    return paillier_key(session)
-
-
-def paillier_key(session: Session) -> PrivateKey:
-    from protocol.secret import Secret
-
-    return PrivateKey.from_secret(Secret(session.vault.get("paillier")))
+    return session.paillier_key
 
 
 # -- admit ---------------------------------------------------------------------------------
@@ -163,8 +158,6 @@ def plan(session: Session, task: Incoming) -> Outgoing:
     for party, path in task.matching("plan").items():
         bundle, _ = parse_head(path.read_bytes(), pb.Sealed)
         parts[party] = pb.PlanPart.FromString(session.unseal(party, f"plan/{party}", bundle.sealed))
-    from party_node.plan import compose
-
     session.ctx.records.put(session.job_id, "plan", compose(session, parts))
     return Outgoing(pb.Confirmation(what="plan"))
 
@@ -196,7 +189,7 @@ def key(session: Session, task: Incoming) -> Outgoing:
     message = pb.KeyDelivery(k=session.vault.get("k"))
     if session.spec.match.reveal != "members":
         session.crosstab_spec(handles)  # refuses here what exceeds the limits, with the arithmetic
-        message.paillier_proof.extend(proof.prove(paillier_key(session), session.job_hash))
+        message.paillier_proof.extend(proof.prove(session.paillier_key, session.job_hash))
     data = message.SerializeToString(deterministic=True)
     return Outgoing(pb.Sealed(sealed=session.seal(provider, task.step, data)))
 

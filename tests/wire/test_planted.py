@@ -239,7 +239,7 @@ async def test_a_key_beside_the_proof_is_found(
 
     def careless(session: Any, task: Any) -> Any:
         made = encrypt(session, task)
-        p = steps_terms.paillier_key(session).p
+        p = session.paillier_key.p
         tail = np.frombuffer(p.to_bytes(128, "little"), np.uint8)
         return replace(made, chunks=[*made.chunks, tail])
 
