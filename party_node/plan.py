@@ -102,7 +102,7 @@ def _costs(session: Session, handles: dict[str, int]) -> dict[str, Any]:
         )
     return {
         "bytes": uploads,
-        "seconds": round(seconds, 1),
+        "seconds": max(0.1, round(seconds, 1)),
         "ciphertexts": ciphertexts,
         "outputs": layout.output_ciphertexts,
         "sigma": sigma,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.paillier.choose import VARIABLE
 from tests.architecture.sources import ROOT
 from tests.journeys import companies, shell
 
@@ -32,7 +33,8 @@ def start(folder: Path, *arguments: object) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", "assent", "sandbox", *map(str, arguments)],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(folder / "tmp")},
+            # The kernel that computes in processes of its own: they must not outlive their node.
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(folder / "tmp"), VARIABLE: "gmpy2"},
         )  # fmt: skip
 
 
