@@ -154,8 +154,8 @@ class CoordinatorService(CoordinatorServicer):
             log.exception("database")
             words = f"the coordinator's database cannot be written ({error.orig})"
             await _abort(context, Failed("disk_error", words, party=COORDINATOR))
-        except Exception:
-            log.exception("call failed")  # gRPC alone would put the text on the wire
+        except Exception:  # ours; gRPC alone would put the error's text on the wire
+            log.exception("call failed")
             await _abort(context, Failed("internal", "the coordinator met an error in its code"))
         raise AssertionError("abort raises")
 
