@@ -9,24 +9,16 @@ The verifiable log of consent.md takes the place of the plain numbers: its leaf 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
+from consent.body import batch_of, bodies
 from consent.database import open_database, writing
 from consent.port import Head, ReplicaPage
-from consent.records import (
-    BATCH_ROWS,
-    ID_BYTES,
-    SUBJECT_BYTES,
-    RecordBatch,
-    Scope,
-    empty_batch,
-)
+from consent.records import BATCH_ROWS, ID_BYTES, RecordBatch, empty_batch
 from protocol.errors import ProtocolViolation
 
 _META = sa.MetaData()
@@ -36,31 +28,18 @@ _PARTIES = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.Text, unique=True, nullable=False),
 )  # fmt: skip
-_SCOPES = sa.Table(
-    "scopes", _META,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("words", sa.Text, unique=True, nullable=False),
-)  # fmt: skip
 _RECORDS = sa.Table(
     "records", _META,
     sa.Column("party", sa.ForeignKey("parties.id"), primary_key=True),
     sa.Column("sequence", sa.Integer, primary_key=True),
     sa.Column("record_id", sa.LargeBinary, nullable=False),
-    sa.Column("subject", sa.LargeBinary, nullable=False),
-    sa.Column("key_version", sa.Integer, nullable=False),
-    sa.Column("scope", sa.ForeignKey("scopes.id"), nullable=False),
-    sa.Column("state", sa.Integer, nullable=False),
-    sa.Column("time_ms", sa.BigInteger, nullable=False),
-    sa.Column("channel", sa.Integer, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("party", "record_id"),
     sqlite_with_rowid=False,
 )  # fmt: skip
-_CONTENT = ("record_id", "subject", "key_version", "scope", "state", "time_ms", "channel")
-_INSERT = (
-    "INSERT INTO records (party, sequence, record_id, subject, key_version, scope, state, time_ms,"
-    " channel) VALUES (?,?,?,?,?,?,?,?,?)"
-)
-for _table in (_RECORDS, _SCOPES, _PARTIES, _SERVICE):
+_CONTENT = ("record_id", "body")
+_INSERT = "INSERT INTO records (party, sequence, record_id, body) VALUES (?,?,?,?)"
+for _table in (_RECORDS, _PARTIES, _SERVICE):
     for _verb in ("UPDATE", "DELETE"):
         sa.event.listen(
             _table,
@@ -70,7 +49,7 @@ for _table in (_RECORDS, _SCOPES, _PARTIES, _SERVICE):
                 "BEGIN SELECT RAISE(ABORT, 'consent records are append-only'); END"
             ),
         )
-_Row = tuple[bytes, bytes, int, int, int, int, int]
+_Row = tuple[bytes, bytes]
 
 
 class ConsentStore:
@@ -128,7 +107,7 @@ class ConsentStore:
                 .order_by(_RECORDS.c.sequence)
                 .limit(limit)
             ).all()
-            batch = self._columns(db, [tuple(row) for row in rows])
+            batch = batch_of([row.body for row in rows])
         return ReplicaPage(since + 1, batch, head)
 
     # -- one transaction's steps -----------------------------------------------------------
@@ -138,7 +117,7 @@ class ConsentStore:
     ) -> int:
         number = self._party(db, party, create=True)
         assert number is not None
-        rows = self._rows(db, batch)
+        rows = _rows(batch)
         if known:
             rows = [row for row in rows if row[0] not in known]
         size = self._size(db, number)
@@ -153,7 +132,7 @@ class ConsentStore:
         number = self._party(db, party)
         if number is None:
             return frozenset()
-        sent = {row[0]: row for row in self._rows(db, batch)}
+        sent = {row[0]: row for row in _rows(batch)}
         found: set[bytes] = set()
         wanted = list(sent)
         for start in range(0, len(wanted), 500):  # bound variables per statement are limited
@@ -173,37 +152,6 @@ class ConsentStore:
                 found.add(row.record_id)
         return frozenset(found)
 
-    def _rows(self, db: sa.Connection, batch: RecordBatch) -> list[_Row]:
-        codes = np.array([_scope_id(db, scope) for scope in batch.scopes] or [0], dtype=np.int64)
-        return list(
-            zip(
-                np.ascontiguousarray(batch.record_ids).view(f"V{ID_BYTES}").ravel().tolist(),
-                np.ascontiguousarray(batch.subjects).view(f"V{SUBJECT_BYTES}").ravel().tolist(),
-                batch.key_versions.tolist(),
-                codes[batch.scope_codes].tolist(),
-                batch.states.tolist(),
-                batch.times_ms.tolist(),
-                batch.channels.tolist(),
-                strict=True,
-            )
-        )
-
-    def _columns(self, db: sa.Connection, rows: list[_Row]) -> RecordBatch:
-        if not rows:
-            return empty_batch()
-        ids, subjects, versions, scopes, states, times, channels = zip(*rows, strict=True)
-        numbers, codes = np.unique(np.array(scopes, np.int64), return_inverse=True)
-        return RecordBatch(
-            tuple(_scope(db, int(number)) for number in numbers),
-            _bytes(ids, ID_BYTES),
-            _bytes(subjects, SUBJECT_BYTES),
-            np.array(versions, np.uint16),
-            codes.astype(np.uint32),
-            np.array(states, np.uint8),
-            np.array(times, np.int64),
-            np.array(channels, np.uint8),
-        )
-
     def _party(self, db: sa.Connection, name: str, *, create: bool = False) -> int | None:
         number = db.execute(sa.select(_PARTIES.c.id).where(_PARTIES.c.name == name)).scalar()
         if number is None and create:
@@ -220,21 +168,6 @@ class ConsentStore:
         return Head(f"{self._origin}/{party}", size, int(self._clock() * 1000))
 
 
-def _scope_id(db: sa.Connection, scope: Scope) -> int:
-    words = json.dumps([scope.purposes, scope.recipients, scope.categories], ensure_ascii=False)
-    number = db.execute(sa.select(_SCOPES.c.id).where(_SCOPES.c.words == words)).scalar()
-    if number is None:
-        number = db.execute(
-            _SCOPES.insert().values(words=words).returning(_SCOPES.c.id)
-        ).scalar_one()
-    return int(number)
-
-
-def _scope(db: sa.Connection, number: int) -> Scope:
-    words = db.execute(sa.select(_SCOPES.c.words).where(_SCOPES.c.id == number)).scalar_one()
-    purposes, recipients, categories = json.loads(words)
-    return Scope(tuple(purposes), tuple(recipients), tuple(categories))
-
-
-def _bytes(values: tuple[bytes, ...], width: int) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(b"".join(values), dtype=np.uint8).reshape(len(values), width)
+def _rows(batch: RecordBatch) -> list[_Row]:
+    ids = np.ascontiguousarray(batch.record_ids).view(f"V{ID_BYTES}").ravel().tolist()
+    return list(zip(ids, bodies(batch), strict=True))

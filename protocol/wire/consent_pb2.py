@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/wire/consent.proto\x12\tassent.v1\"&\n\x13\x43onsentHelloRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"<\n\x0b\x43onsentHead\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\"H\n\x0c\x43onsentScope\x12\x10\n\x08purposes\x18\x01 \x03(\t\x12\x12\n\nrecipients\x18\x02 \x03(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"\xbc\x01\n\x0c\x43onsentBatch\x12\'\n\x06scopes\x18\x01 \x03(\x0b\x32\x17.assent.v1.ConsentScope\x12\x12\n\nrecord_ids\x18\x02 \x01(\x0c\x12\x10\n\x08subjects\x18\x03 \x01(\x0c\x12\x14\n\x0ckey_versions\x18\x04 \x01(\x0c\x12\x13\n\x0bscope_codes\x18\x05 \x01(\x0c\x12\x0e\n\x06states\x18\x06 \x01(\x0c\x12\x10\n\x08times_ms\x18\x07 \x01(\x0c\x12\x10\n\x08\x63hannels\x18\x08 \x01(\x0c\">\n\x14\x43onsentAppendRequest\x12&\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x17.assent.v1.ConsentBatch\"(\n\x17\x43onsentReplicateRequest\x12\r\n\x05since\x18\x01 \x01(\x04\"z\n\x12\x43onsentReplicaPage\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12&\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x17.assent.v1.ConsentBatch\x12$\n\x04head\x18\x03 \x01(\x0b\x32\x16.assent.v1.ConsentHead2\xdf\x01\n\x07\x43onsent\x12?\n\x05Hello\x12\x1e.assent.v1.ConsentHelloRequest\x1a\x16.assent.v1.ConsentHead\x12\x41\n\x06\x41ppend\x12\x1f.assent.v1.ConsentAppendRequest\x1a\x16.assent.v1.ConsentHead\x12P\n\tReplicate\x12\".assent.v1.ConsentReplicateRequest\x1a\x1d.assent.v1.ConsentReplicaPage0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/wire/consent.proto\x12\tassent.v1\"&\n\x13\x43onsentHelloRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"<\n\x0b\x43onsentHead\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\"H\n\x0c\x43onsentScope\x12\x10\n\x08purposes\x18\x01 \x03(\t\x12\x12\n\nrecipients\x18\x02 \x03(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"\\\n\rConsentNotice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\"\xc2\x01\n\x0c\x43onsentTerms\x12(\n\x06notice\x18\x01 \x01(\x0b\x32\x18.assent.v1.ConsentNotice\x12\x12\n\nprocessing\x18\x02 \x03(\t\x12\x13\n\x0blegal_basis\x18\x03 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x04 \x01(\t\x12\x12\n\nwithdrawal\x18\x05 \x03(\t\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x10\n\x08guardian\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65\x66\x61ult_off\x18\x08 \x01(\r\"\xe7\x02\n\x0c\x43onsentBatch\x12\'\n\x06scopes\x18\x01 \x03(\x0b\x32\x17.assent.v1.ConsentScope\x12\x12\n\nrecord_ids\x18\x02 \x01(\x0c\x12\x10\n\x08subjects\x18\x03 \x01(\x0c\x12\x14\n\x0ckey_versions\x18\x04 \x01(\x0c\x12\x13\n\x0bscope_codes\x18\x05 \x01(\x0c\x12\x0e\n\x06states\x18\x06 \x01(\x0c\x12\x10\n\x08times_ms\x18\x07 \x01(\x0c\x12\x10\n\x08\x63hannels\x18\x08 \x01(\x0c\x12&\n\x05terms\x18\t \x03(\x0b\x32\x17.assent.v1.ConsentTerms\x12\x13\n\x0bterms_codes\x18\n \x01(\x0c\x12\r\n\x05\x66lags\x18\x0b \x01(\x0c\x12\x16\n\x0evalid_until_ms\x18\x0c \x01(\x0c\x12\x0e\n\x06\x61\x63tors\x18\r \x01(\x0c\x12\x11\n\trevisions\x18\x0e \x01(\x0c\x12\x10\n\x08previous\x18\x0f \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x10 \x01(\x0c\">\n\x14\x43onsentAppendRequest\x12&\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x17.assent.v1.ConsentBatch\"(\n\x17\x43onsentReplicateRequest\x12\r\n\x05since\x18\x01 \x01(\x04\"z\n\x12\x43onsentReplicaPage\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12&\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x17.assent.v1.ConsentBatch\x12$\n\x04head\x18\x03 \x01(\x0b\x32\x16.assent.v1.ConsentHead2\xdf\x01\n\x07\x43onsent\x12?\n\x05Hello\x12\x1e.assent.v1.ConsentHelloRequest\x1a\x16.assent.v1.ConsentHead\x12\x41\n\x06\x41ppend\x12\x1f.assent.v1.ConsentAppendRequest\x1a\x16.assent.v1.ConsentHead\x12P\n\tReplicate\x12\".assent.v1.ConsentReplicateRequest\x1a\x1d.assent.v1.ConsentReplicaPage0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSENTHEAD']._serialized_end=142
   _globals['_CONSENTSCOPE']._serialized_start=144
   _globals['_CONSENTSCOPE']._serialized_end=216
-  _globals['_CONSENTBATCH']._serialized_start=219
-  _globals['_CONSENTBATCH']._serialized_end=407
-  _globals['_CONSENTAPPENDREQUEST']._serialized_start=409
-  _globals['_CONSENTAPPENDREQUEST']._serialized_end=471
-  _globals['_CONSENTREPLICATEREQUEST']._serialized_start=473
-  _globals['_CONSENTREPLICATEREQUEST']._serialized_end=513
-  _globals['_CONSENTREPLICAPAGE']._serialized_start=515
-  _globals['_CONSENTREPLICAPAGE']._serialized_end=637
-  _globals['_CONSENT']._serialized_start=640
-  _globals['_CONSENT']._serialized_end=863
+  _globals['_CONSENTNOTICE']._serialized_start=218
+  _globals['_CONSENTNOTICE']._serialized_end=310
+  _globals['_CONSENTTERMS']._serialized_start=313
+  _globals['_CONSENTTERMS']._serialized_end=507
+  _globals['_CONSENTBATCH']._serialized_start=510
+  _globals['_CONSENTBATCH']._serialized_end=869
+  _globals['_CONSENTAPPENDREQUEST']._serialized_start=871
+  _globals['_CONSENTAPPENDREQUEST']._serialized_end=933
+  _globals['_CONSENTREPLICATEREQUEST']._serialized_start=935
+  _globals['_CONSENTREPLICATEREQUEST']._serialized_end=975
+  _globals['_CONSENTREPLICAPAGE']._serialized_start=977
+  _globals['_CONSENTREPLICAPAGE']._serialized_end=1099
+  _globals['_CONSENT']._serialized_start=1102
+  _globals['_CONSENT']._serialized_end=1325
 # @@protoc_insertion_point(module_scope)

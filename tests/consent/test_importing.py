@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -53,11 +54,7 @@ def state(log: list[RecordBatch], who: str, recipient: str = "media", category: 
 
 def withdrawn(who: str, recipient: str = "*") -> RecordBatch:
     about = Scope(PURPOSES, (recipient,), CATEGORIES)
-    one = made.batch(["x"], "withdrawn", about, channel="counter")
-    return RecordBatch(
-        one.scopes, one.record_ids, people(who), one.key_versions, one.scope_codes, one.states,
-        one.times_ms, one.channels,
-    )  # fmt: skip
+    return replace(made.batch(["x"], "withdrawn", about, channel="counter"), subjects=people(who))
 
 
 def test_the_stricter_of_two_rows_for_one_key_wins_in_any_order() -> None:
