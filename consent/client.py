@@ -7,7 +7,7 @@ Learns: see proto/consent.proto.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 import grpc
@@ -138,7 +138,7 @@ class ConsentClient(_Client):
         async for page in self._stream(call):
             yield codec.page_from_pb(page)
 
-    async def follow(self) -> AsyncIterator[Head]:
+    async def follow(self) -> AsyncGenerator[Head, None]:
         call = self._stub.Follow(pb.ConsentFollowRequest())
         async for head in self._stream(call, QUIET_SECONDS):
             yield codec.head_from_pb(head)

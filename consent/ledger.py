@@ -118,7 +118,7 @@ class Ledger:
         return self._consent[party]
 
     def head(self, origin: str) -> Head:
-        return Head(origin, self._logs[origin].writer.published.note)
+        return Head(origin, self._logs[origin].writer.published.note, self._clock())
 
     def listen(self, heard: Callable[[str], None]) -> Callable[[], None]:
         """`heard` is called, in some thread, with the origin of every new checkpoint.
@@ -158,7 +158,8 @@ class Ledger:
         elif (found := one.storage.checkpoint_between(since, end)) is not None:
             end, note = found
         stored = {each.index: each.opening for each in one.openings.read(since, end)}
-        entries, size = [], 0
+        entries: list[Entry] = []
+        size = 0
         for place, leaf in enumerate(one.storage.entries(since, end), start=since):
             opening = stored.get(place)
             size += len(leaf) + (len(opening.body) if opening else 0)

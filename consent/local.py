@@ -6,7 +6,7 @@ Who runs it: the gRPC service (as its core) and the tests' world.  Learns: as th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future
 from itertools import islice
 
@@ -46,7 +46,7 @@ class LocalConsent:
             if not page.entries or page.checkpoint == self._ledger.head(self._origin).checkpoint:
                 return
 
-    async def follow(self) -> AsyncIterator[Head]:
+    async def follow(self) -> AsyncGenerator[Head, None]:
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
         def heard(origin: str) -> None:

@@ -7,7 +7,7 @@ Learns: see proto/consent.proto.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,10 +21,12 @@ class Head:
 
     origin: the log's name, for its life.  checkpoint: the signed note, with cosignatures.
     Nothing in it is to be believed before `consent.policy.check_checkpoint` has seen it.
+    time: the service's clock in POSIX seconds, for `assent doctor` only.
     """
 
     origin: str
     checkpoint: str
+    time: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class ConsentPort(Protocol):
         """
         ...
 
-    def follow(self) -> AsyncIterator[Head]:
+    def follow(self) -> AsyncGenerator[Head, None]:
         """The newest head now and after every change, heartbeats among them; never ends."""
         ...
 

@@ -158,7 +158,7 @@ def test_errors_cross_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert caught.value.info.code == "record_conflict"
 
         broken = codec.batch_to_pb(one)
-        broken.states = b"\x09"
+        broken.states = b"\x0b"
         with pytest.raises(Failed, match="state") as violation:
             await client._ask(client._stub.Append, pb.ConsentAppendRequest(batch=broken))
         assert violation.value.info.code == "bad_record"

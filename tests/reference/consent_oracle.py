@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-STRICTEST_FIRST = ("withdrawn", "refused", "expired", "requested")
+STRICTEST_FIRST = (
+    "withdrawn", "revoked", "refused", "invalidated", "expired", "requested", "deferred", "unknown",
+)  # fmt: skip
 PERMITS = ("given", "renewed")
 Event = tuple[str, Sequence[str], Sequence[str], Sequence[str], str]
 """(subject, purposes, recipients, categories, state), in the order of the log"""
