@@ -70,18 +70,10 @@ class Told:
         )  # fmt: skip
 
     def withdraw(self, person: int) -> None:
-        self.later.append(
-            new_batch(
-                self._index.tokens(np.array([person])),
-                1,
-                (Scope((PURPOSE,), ("*",), CATEGORIES),),
-                np.zeros(1, np.uint32),
-                np.array([State.WITHDRAWN], np.uint8),
-                "portal",
-                NOW * 1000,
-                os.urandom,
-            )  # fmt: skip
-        )
+        one = self._index.tokens(np.array([person]))
+        every = (Scope((PURPOSE,), ("*",), CATEGORIES),)
+        code, state = np.zeros(1, np.uint32), np.array([State.WITHDRAWN], np.uint8)
+        self.later.append(new_batch(one, 1, every, code, state, "portal", NOW * 1000, os.urandom))
 
 
 def measure(people: int) -> dict[str, float]:
