@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -23,7 +23,7 @@ from pyroaring import BitMap
 
 from consent.purposes import CATEGORIES, PURPOSES, REASONS
 from consent.replica import Replica
-from consent.standing import EFFECTS, NEVER, PERMITS, Group, Standing, no_notice_is_outdated
+from consent.standing import EFFECTS, PERMITS, Group, Standing, no_notice_is_outdated
 from consent.subjects import Cell, Codes, SubjectIndex
 from consent.terms import NoticeRef
 from protocol.errors import ProtocolViolation, Refused
@@ -32,6 +32,7 @@ from protocol.errors import ProtocolViolation, Refused
 _DENYING = tuple(EFFECTS.index(reason) for reason in REASONS[:-1])
 # With more changed rows than this share, making bitmaps anew is quicker than changing them.
 _FEW = 0.01
+_AHEAD = 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,25 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class _CellRows:
-    """Rows by effect, for the cells of one group.  Rows without a record are in none.
-
-    at: when this held.  ends: the next time at which a permit in it ends by itself.
-    """
+    """Rows by effect, for the cells of one group.  Rows without a record are in none."""
 
     by_effect: Mapping[int, BitMap]
-    at: int
-    ends: int
 
     @property
     def permit(self) -> BitMap:
         return _union([self.by_effect[effect] for effect in PERMITS])
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """Subjects of a group whose permit ends after `at` and before `horizon`, in seconds.
+
+    Looked for once an hour, so that a question looks at a few people and not at all of them.
+    """
+
+    subjects: Codes
+    at: int
+    horizon: int
 
 
 class Gate:
@@ -104,7 +112,8 @@ class Gate:
         self._outdated = outdated
         self._standing = Standing(subjects.index, outdated)
         self._applied = 0
-        self._kept: dict[int, _CellRows] = {}
+        self._kept: dict[int, _CellRows] = {}  # by group of `_standing`
+        self._ending: dict[int, _Ending] = {}
         self._lock = threading.RLock()
 
     def require_fresh(self, now: float) -> None:
@@ -133,6 +142,7 @@ class Gate:
                 for recipient in recipients
                 for category in categories
             ] or [[(purpose, recipient, any_) for any_ in CATEGORIES] for recipient in recipients]
+            self._let_end({cell for group in groups for cell in group}, int(now))
             judged = [[self._judge(cell, overlay, int(now)) for cell in group] for group in groups]
         # 4. All requirements hold.
         permits = [_union([cell.permit for cell in group]) for group in judged]
@@ -159,8 +169,9 @@ class Gate:
         touched = [np.zeros(0, np.int32)]
         for batch in self._replica.batches(self._applied):
             try:
-                touched.append(self._standing.add(batch))
+                people = self._standing.add(batch)
             except ProtocolViolation as error:
+                self._forget()  # what was touched before this batch is not in the bitmaps
                 raise Refused(
                     error.info.code,
                     error.info.cause,
@@ -168,47 +179,66 @@ class Gate:
                     next_step=error.info.next_step,
                 ) from error
             self._applied += len(batch)
+            if self._kept:
+                touched.append(people)
+                if sum(map(len, touched)) > _FEW * self._subjects.rows:
+                    self._forget()
         people = np.concatenate(touched)
-        if not len(people) or not self._kept:
-            return
-        rows = self._subjects.with_any(people)
-        for number in list(self._kept):
-            self._change(number, rows, now)
+        if len(people) and self._kept:
+            rows = self._subjects.with_any(people)
+            for number in list(self._kept):
+                self._change(number, rows, now)
+                self._watch(number, people, now)
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._ending.clear()
 
     def _change(self, number: int, rows: Codes, now: int) -> None:
         """The kept bitmaps of a group, after something changed for `rows` alone."""
-        if len(rows) > _FEW * self._subjects.rows:
-            del self._kept[number]
-            return
-        # What ended by itself since then is still to be taken out, so `at` and `ends` stay.
         kept = self._kept[number]
-        group = self._standing.groups[number]
-        ends = min(kept.ends, self._next_end(group, now, self._subjects_of(rows)))
-        effects = self._effects(group, rows, now)
-        self._kept[number] = _CellRows(_moved(kept.by_effect, rows, effects), kept.at, ends)
+        effects = self._effects(self._standing.groups[number], rows, now)
+        self._kept[number] = _CellRows(_moved(kept.by_effect, rows, effects))
+
+    def _watch(self, number: int, people: Codes, now: int) -> None:
+        """Looks at the ends that were said anew of `people`."""
+        until = self._standing.groups[number].until
+        if until is None:
+            return
+        ending = self._ending[number]
+        soon = people[(until[people] > now) & (until[people] < ending.horizon)]
+        if len(soon):
+            everybody = np.unique(np.concatenate([ending.subjects, soon]))
+            self._ending[number] = replace(ending, subjects=everybody)
+
+    def _let_end(self, cells: set[Cell], now: int) -> None:
+        """Moves the rows whose permits ended by themselves since the last question."""
+        ended: dict[int, Codes] = {}
+        for number in {self._standing.group_of(cell) for cell in cells}:
+            until = self._standing.groups[number].until
+            if until is None or number not in self._kept:
+                continue
+            ending = self._ending[number]
+            if now >= ending.horizon:
+                soon = np.flatnonzero((until > ending.at) & (until < now + _AHEAD))
+                ending = _Ending(soon.astype(np.int32), ending.at, now + _AHEAD)
+            over = until[ending.subjects] <= now
+            if over.any():
+                ended[number] = ending.subjects[over]
+            self._ending[number] = _Ending(ending.subjects[~over], now, ending.horizon)
+        if ended:
+            rows = self._subjects.with_any(np.concatenate(list(ended.values())))
+            for number in ended:
+                self._change(number, rows, now)
 
     def _judge(self, cell: Cell, overlay: Standing | None, now: int) -> _CellRows:
         number = self._standing.group_of(cell)
         group = self._standing.groups[number]
-        kept = self._kept.get(number)
-        if kept is not None and kept.ends <= now:
-            self._take_out_ended(number, kept, group, now)
-            kept = self._kept.get(number)
-        if kept is None:
-            kept = self._kept[number] = _CellRows(
-                _bitmaps(self._effects(group, slice(None), now)),
-                now,
-                self._next_end(group, now, slice(None)),
-            )
+        if number not in self._kept:
+            self._kept[number] = _CellRows(_bitmaps(self._effects(group, slice(None), now)))
+            self._ending[number] = _Ending(np.zeros(0, np.int32), now, now)
+        kept = self._kept[number]
         return kept if overlay is None else self._overlaid(kept, group, cell, overlay, now)
-
-    def _take_out_ended(self, number: int, kept: _CellRows, group: Group, now: int) -> None:
-        assert group.until is not None
-        ended = np.flatnonzero((group.until <= now) & (group.until >= kept.ends))
-        rows = self._subjects.with_any(ended.astype(np.int32))
-        ends = self._next_end(group, now, slice(None))
-        self._kept[number] = _CellRows(kept.by_effect, now, ends)
-        self._change(number, rows, now)
 
     def _overlay(self) -> Standing | None:
         """Denials that are not in the log yet: few and short-lived, so never kept."""
@@ -235,7 +265,7 @@ class Gate:
         stricter = self._effects(group, rows, now)
         for column in self._subjects.columns:
             np.maximum(stricter, said[column[rows]], out=stricter)
-        return _CellRows(_moved(kept.by_effect, rows, stricter), kept.at, kept.ends)
+        return _CellRows(_moved(kept.by_effect, rows, stricter))
 
     def _effects(self, group: Group, rows: Codes | slice, now: int) -> npt.NDArray[np.uint8]:
         """The strictest effect of each row's subjects at `now`."""
@@ -247,18 +277,6 @@ class Gate:
             found = group.effects(who, now) if by_subject is None else by_subject[who]
             np.maximum(strictest, found, out=strictest)
         return strictest
-
-    def _subjects_of(self, rows: Codes) -> Codes:
-        return np.concatenate(
-            [np.zeros(0, np.int32), *(column[rows] for column in self._subjects.columns)]
-        )
-
-    @staticmethod
-    def _next_end(group: Group, now: int, subjects: Codes | slice) -> int:
-        if group.until is None:
-            return int(NEVER)
-        until = group.until[subjects]
-        return int(np.min(until, where=until > now, initial=NEVER))
 
 
 def _bitmaps(effects: npt.NDArray[np.uint8]) -> dict[int, BitMap]:
