@@ -81,12 +81,10 @@ def _trust(
             raise BadInput(f"{policy}: {error.info.cause}") from error
     assert collaboration is not None
     loaded = load_collaboration(collaboration)
-    auditor = loaded.auditor.card() if loaded.auditor is not None else None
-    trust = Trust.of(loaded.consent.card(), loaded.cards(), auditor)
     origin = claimed_origin(text)
     if party_of(origin) not in loaded.parties:
         raise ProofError("the receipt's log is no consent log of a party of the collaboration")
-    return trust.policy(origin), {card.name: card for card in loaded.all_cards()}
+    return Trust.of(loaded).policy(origin), {card.name: card for card in loaded.all_cards()}
 
 
 def _as_json(found: Receipt) -> str:

@@ -45,16 +45,22 @@ class Told:
     def overlaid(self) -> list[RecordBatch]:
         return []
 
-    def batches(self, since: int) -> Iterator[RecordBatch]:
+    def erasures(self) -> int:
+        return 0
+
+    def pages(self, since: int) -> Iterator[tuple[int, RecordBatch]]:
         if since == 0:
             rng = np.random.default_rng(1)
             for start in range(0, len(self._index), _PIECE):
                 people = np.arange(start, min(start + _PIECE, len(self._index)))
                 for recipient in RECIPIENTS:
                     for category in SOME:
-                        yield self._piece(people, recipient, category, rng)
+                        since += 1
+                        yield since, self._piece(people, recipient, category, rng)
         else:
-            yield from self.later
+            for batch in self.later:
+                since += 1
+                yield since, batch
             self.later = []
 
     def _piece(

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
+from consent.policy import CheckedCheckpoint
 from consent.purposes import CATEGORIES, PURPOSES, REASONS
 from consent.replica import Replica
 from consent.standing import EFFECTS, PERMITS, Group, Standing, no_notice_is_outdated
@@ -112,13 +113,14 @@ class Gate:
         self._outdated = outdated
         self._standing = Standing(subjects.index, outdated)
         self._applied = 0
+        self._erasures = replica.erasures()
         self._kept: dict[int, _CellRows] = {}  # by group of `_standing`
         self._ending: dict[int, _Ending] = {}
         self._lock = threading.RLock()
 
-    def require_fresh(self, now: float) -> None:
-        """Raises Refused ('consent_stale' …) unless the replica may decide at `now`."""
-        self._replica.require_fresh(now)
+    def require_fresh(self, now: float) -> CheckedCheckpoint:
+        """The head that decides; raises Refused ('consent_stale' …) unless it may at `now`."""
+        return self._replica.require_fresh(now)
 
     def eligible(
         self, purpose: str, recipients: Sequence[str], categories: Sequence[str], now: float
@@ -166,8 +168,13 @@ class Gate:
 
     def _catch_up(self, now: int) -> None:
         """Takes in what the replica received since; brings the kept bitmaps up to date."""
+        if (erasures := self._replica.erasures()) != self._erasures:
+            # Some of it was said by records that no longer exist: all is read anew without them.
+            self._erasures, self._applied = erasures, 0
+            self._standing = Standing(self._subjects.index, self._outdated)
+            self._forget()
         touched = [np.zeros(0, np.int32)]
-        for batch in self._replica.batches(self._applied):
+        for applied, batch in self._replica.pages(self._applied):
             try:
                 people = self._standing.add(batch)
             except ProtocolViolation as error:
@@ -178,7 +185,7 @@ class Gate:
                     stage="consent",
                     next_step=error.info.next_step,
                 ) from error
-            self._applied += len(batch)
+            self._applied = applied
             if self._kept:
                 touched.append(people)
                 if sum(map(len, touched)) > _FEW * self._subjects.rows:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from catalog.collaboration import Collaboration
 from consent.note_keys import COSIGNATURE_ED25519, ED25519, Signer, VerifierKey
 from consent.policy import Policy, majority_policy, parse_policy
 from protocol.identity import Card, Keys
@@ -36,8 +37,11 @@ class Trust:
     chosen: Policy | None = None
 
     @classmethod
-    def of(cls, consent: Card, parties: Mapping[str, Card], auditor: Card | None) -> Trust:
-        return cls(consent, dict(parties) | ({AUDITOR: auditor} if auditor else {}))
+    def of(cls, collaboration: Collaboration) -> Trust:
+        """All parties and, where there is one, the auditor are witnesses."""
+        auditor = collaboration.auditor
+        others = {AUDITOR: auditor.card()} if auditor else {}
+        return cls(collaboration.consent.card(), collaboration.cards() | others)
 
     def log_key(self, origin: str) -> VerifierKey:
         return VerifierKey(origin, ED25519, self.consent.signing_key)

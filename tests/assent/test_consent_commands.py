@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     receipt = make_receipt(storage.entries(0, 1)[0], stored.opening, log.prove(0), portal.signing)
     (folder / "receipt.jws").write_text(receipt + "\n", "ascii")
     cards = {name: one.card for name, one in parties.items()}
-    policy = Trust.of(service.card, cards, None).policy_text(ORIGIN)
+    policy = Trust(service.card, cards).policy_text(ORIGIN)
     (folder / "policy").write_text(policy, "utf-8")
     return folder
 
