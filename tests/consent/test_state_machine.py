@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +165,21 @@ def test_agrees_with_a_loop_per_person(log: list[Event], new: list[Event]) -> No
     else:
         with pytest.raises(ProtocolViolation, match="illegal_transition"):
             check_batch(earlier, batch)
+
+
+def test_the_table_of_the_docs_is_the_table() -> None:
+    page = Path(__file__).parents[2] / "docs" / "CONSENT_RECORDS.md"
+    lines = page.read_text("utf-8").split("| from | may become |")[1].split("\n\n")[0].splitlines()
+    said: dict[State | None, set[State]] = {}
+    for line in lines[2:]:
+        before, after = (cell.split(", ") for cell in line.strip("| ").split(" | "))
+        for word in before:
+            state = None if word == "no record" else STATE_OF_WORD[word.strip("`")]
+            said[state] = (
+                set(State)
+                if after == ["anything"]
+                else {STATE_OF_WORD[one.strip("`")] for one in after}
+                | {State.REFUSED, State.WITHDRAWN, State.REVOKED}
+                | ({state} if state else set())
+            )
+    assert said == dict(TRANSITIONS)
