@@ -44,7 +44,11 @@ PROTOCOLS = (
     "lookalike",
     "audience",
 )
-PROTOCOLS_BUILT = ("psi", "crosstab")  # the others are known words that this version refuses
+PROTOCOLS_BUILT = (
+    "psi",
+    "crosstab",
+    "secure_sum",
+)  # the others are known words that this version refuses
 
 MODES = ("keyed", "ecdh")
 REVEALS = ("hidden", "members")

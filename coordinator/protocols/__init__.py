@@ -8,9 +8,10 @@ gets a new version.
 from __future__ import annotations
 
 from coordinator.engine import ProtocolFunction
-from coordinator.protocols import matched
+from coordinator.protocols import matched, summed
 
 REGISTRY: dict[tuple[str, int], ProtocolFunction] = {
     ("psi", 1): matched.run,
     ("crosstab", 1): matched.run,
+    ("secure_sum", 1): summed.run,
 }

@@ -1,0 +1,69 @@
+"""Results of jobs over secure sums as plain lists: what the report and the terminal show.
+
+What: pure layout of what was released; nothing is computed that is not in the result.
+Who runs it: `assent.report`, `assent.show`.  Learns: nothing new.
+Section: contracts.md, result.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assent.report_tables import WITHHELD, number
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table without axes.  numeric: per column, whether it holds numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
+def listings(result: Mapping[str, Any]) -> tuple[Listing, ...]:
+    """Of a released job that matches nobody; none for others, whose cells have axes."""
+    if "match" in result or result.get("status") != "released":
+        return ()
+    return tuple(_listings(result))
+
+
+def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
+    if cells := result.get("cells"):
+        yield listing("People", cells)
+
+
+def listing(title: str, lines: Sequence[Mapping[str, Any]]) -> Listing:
+    """One line per mapping; `withheld` last and in words, and only if something is."""
+    keys = [key for key in lines[0] if not key.startswith("withheld")]
+    withheld = any(line.get("withheld") for line in lines)
+    rows = [
+        (
+            *(_text(line[key]) for key in keys),
+            *([WITHHELD.get(line["withheld"] or "", "")] if withheld else []),
+        )
+        for line in lines
+    ]
+    numeric = [_is_number([line[key] for line in lines]) for key in keys]
+    header = (*keys, *(["withheld"] if withheld else []))
+    return Listing(title, header, tuple(rows), (*numeric, *([False] if withheld else [])))
+
+
+def _is_number(values: Sequence[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "·"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return number(value)
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return str(value)

@@ -1,0 +1,241 @@
+"""Jobs over different people with the same columns: secure_sum.
+
+Who runs it: `catalog.job`, for a job file of these protocols and for the canonical form that a
+requester sealed.  Learns: nobody, anything.  contracts.md, JOB.yaml; protocols.md sections 3, 4.
+
+Every party of such a job has people of its own, and no one is matched.  `columns` says per party
+which of its attributes hold the thing that is summed; a list alone holds for every party.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from catalog.federation import Federation, PartyName
+from catalog.job_fields import JobName, Privacy, Seed, distinct
+from catalog.vocabulary import PROTOCOLS, PURPOSES
+from catalog.yaml import Document, Number, Strict, Text, Words, build, nearest, one_of, wrong
+
+SUMS = ("secure_sum",)
+MAX_COLUMNS = 64
+LABELS, NUMBERS = ("label", "flag"), ("number",)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is asked of every party's own people.
+
+    names: what each column holds, as the result calls it.
+    columns: per party its attributes that hold it, in the order of `names`.
+    settings: the protocol's own keys in canonical form (strings, integers, booleans, lists).
+    """
+
+    names: tuple[str, ...]
+    columns: Mapping[str, tuple[str, ...]]
+    settings: Mapping[str, Any]
+
+    def attributes(self) -> tuple[str, ...]:
+        """Every attribute as `party/name`."""
+        return tuple(f"{p}/{name}" for p, names in self.columns.items() for name in names)
+
+    def canonical(self) -> dict[str, Any]:
+        return {
+            "names": list(self.names),
+            "columns": {party: list(names) for party, names in self.columns.items()},
+            "settings": dict(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class SumJob:
+    """A file of these protocols, read: what `catalog.job` makes a JobSpec of."""
+
+    file: SumFile
+    providers: tuple[str, ...]
+    model: Model
+
+
+# -- the file ----------------------------------------------------------------------------------
+
+
+def _columns(value: Any) -> Any:
+    """A list of attributes, or per party a list of them, or per party role: attribute."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Mapping):
+        return {str(key): _columns(inner) for key, inner in value.items()}
+    if not isinstance(value, list | tuple):
+        raise wrong("must be a list of attributes, or one list for each party")
+    for item in value:
+        if not isinstance(item, str):
+            raise wrong("must be a list of attributes")
+        if "/" in item:
+            raise wrong(f'"{item}" names a party', "write {party: [attribute, …]}")
+    return tuple(value)
+
+
+Columns = Annotated[Any, BeforeValidator(_columns)]
+
+
+def _ignored(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise wrong("must be a block of keys")
+    return value
+
+
+class SumFile(Strict):
+    """The keys that all of these protocols have.  match is accepted and means nothing here."""
+
+    job: JobName
+    purpose: Annotated[Text, one_of(PURPOSES)]
+    protocol: Annotated[Text, one_of(PROTOCOLS)]
+    requester: PartyName
+    with_: Annotated[Words, AfterValidator(distinct)] = Field(default=(), alias="with")
+    people: Annotated[Words, AfterValidator(distinct)] = ()
+    match: Annotated[Any, BeforeValidator(_ignored)] = None
+    privacy: Privacy = Field(default_factory=Privacy)
+    seed: Seed | None = None
+
+    def model(self, parties: Sequence[str]) -> Model:
+        """What is summed.  Raises PydanticCustomError about the columns."""
+        raise NotImplementedError
+
+
+def _bins(value: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+    if not 1 <= len(value) <= MAX_COLUMNS:
+        raise wrong(f"{len(value)} edges", f"write 1 to {MAX_COLUMNS} numbers in rising order")
+    if any(low >= high for low, high in pairwise(value)):
+        raise wrong("edges are not in rising order", "sort them and keep each once")
+    return value
+
+
+class _SecureSum(SumFile):
+    columns: Columns = ()
+    bins: dict[Text, Annotated[tuple[Number, ...], AfterValidator(_bins)]] = Field(
+        default_factory=dict
+    )
+
+    def model(self, parties: Sequence[str]) -> Model:
+        columns = _listed(self.columns, parties)
+        names = columns[parties[0]]
+        for name in self.bins:
+            if name not in names:
+                raise wrong(f'bins of "{name}", which is no column', nearest(name, names))
+        bins = {name: [_plain(edge) for edge in edges] for name, edges in self.bins.items()}
+        return Model(names, columns, {"bins": bins})
+
+
+_FILES: dict[str, type[SumFile]] = {"secure_sum": _SecureSum}
+
+
+def read(value: Mapping[str, Any], document: Document) -> SumJob:
+    """The job that `value` says, checked alone.  Raises BadInput with line, key and fix."""
+    kind = _FILES[value["protocol"]]
+    file = build(kind, {k: v for k, v in value.items() if v is not None}, document)
+    providers = _providers(file, document)
+    try:
+        model = file.model((file.requester, *providers))
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise document.error(
+            ("columns",), str(context["cause"]), str(context.get("fix", ""))
+        ) from error
+    return SumJob(file, providers, model)
+
+
+def plain(protocol: str, model: Any) -> dict[str, Any]:
+    """A model's canonical form as the keys of a file, so that the file's rules check it again."""
+    settings = dict(model["settings"])
+    if protocol == "secure_sum":
+        settings["bins"] = {k: [Decimal(e) for e in v] for k, v in settings["bins"].items()}
+    return {"columns": {party: list(names) for party, names in model["columns"].items()}} | settings
+
+
+def check_against(protocol: str, model: Model, federation: Federation, document: Document) -> None:
+    """Columns exist and are of the right kind; columns of one name are alike at every party."""
+    for party, columns in model.columns.items():
+        declared = federation.parties[party].attributes
+        for name, column in zip(model.names, columns, strict=True):
+            if column not in declared:
+                raise document.error(
+                    ("columns",), f'{party} has no attribute "{column}"', nearest(column, declared)
+                )
+            kind = declared[column].kind
+            if kind not in kinds_of(protocol, model, name):
+                raise document.error(
+                    ("columns",),
+                    f"{party}/{column} is a {kind}",
+                    f"{name} needs {' or '.join(kinds_of(protocol, model, name))} here",
+                )
+    for name, alike in zip(model.names, zip(*model.columns.values(), strict=True), strict=True):
+        found = {federation.parties[p].attributes[c].kind in NUMBERS
+                 for p, c in zip(model.columns, alike, strict=True)}  # fmt: skip
+        if len(found) > 1:
+            raise document.error(
+                ("columns",), f"{name} is a number at one party and a label at another",
+                "name attributes that mean the same at every party",
+            )  # fmt: skip
+
+
+def kinds_of(protocol: str, model: Model, name: str) -> tuple[str, ...]:
+    """Kinds of attribute that may hold `name`."""
+    if protocol == "secure_sum":
+        return NUMBERS if name in model.settings["bins"] else (*LABELS, *NUMBERS)
+    return NUMBERS
+
+
+def _providers(file: SumFile, document: Document) -> tuple[str, ...]:
+    """The parties beside the requester, from `people`, from `with`, or both alike."""
+    for key, named in (("with", file.with_), ("people", file.people)):
+        if key == "with" and file.requester in named:
+            raise document.error(
+                (key,), f"{file.requester} is the requester", "name other parties only"
+            )
+        if key == "people" and named and file.requester not in named:
+            raise document.error(
+                (key,), f"{file.requester} asks, and its people are not among them",
+                f"add {file.requester}",
+            )  # fmt: skip
+    from_people = tuple(p for p in file.people if p != file.requester)
+    if file.with_ and file.people and set(file.with_) != set(from_people):
+        raise document.error(
+            ("people",), "with and people name different parties", "write one of the two"
+        )
+    providers = file.with_ or from_people
+    if not providers:
+        raise document.error(("people",), "names no other party", "name two or more parties")
+    return providers
+
+
+def _listed(value: Any, parties: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Per party as many attributes; a list alone holds for all of them."""
+    columns = dict.fromkeys(parties, value) if isinstance(value, tuple) else dict(value)
+    for party in columns:
+        if party not in parties:
+            raise wrong(f'"{party}" is no party of this job', nearest(party, parties))
+    first = columns.get(parties[0], ())
+    for party in parties:
+        named = columns.get(party)
+        if not isinstance(named, tuple):
+            raise wrong(f"has no list of {party}'s", f"add {party}: [attribute, …]")
+        if len(named) != len(first):
+            raise wrong(
+                f"{party} has {len(named)} columns, {parties[0]} has {len(first)}",
+                "name the same things of every party, in the same order",
+            )
+        distinct(named)
+    if not len(first) <= MAX_COLUMNS:
+        raise wrong(f"{len(first)} columns", f"name at most {MAX_COLUMNS}")
+    return {party: columns[party] for party in parties}
+
+
+def _plain(number: Decimal) -> str:
+    """One text for one number: 1.50 and 1.5 are the same question."""
+    return format(number.normalize(), "f")

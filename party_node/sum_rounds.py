@@ -1,0 +1,14 @@
+"""How many rounds a job over secure sums can have: no party does more, whatever H asks.
+
+Who runs it: every node, before a step is done.  Learns: nobody, anything.
+protocols.md sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from catalog.job import JobSpec
+
+
+def most_rounds(spec: JobSpec) -> int:
+    """Rounds that are summed, at most; one more question ends the job."""
+    return {"secure_sum": 1}[spec.protocol]
