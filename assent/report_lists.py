@@ -34,6 +34,17 @@ def listings(result: Mapping[str, Any]) -> tuple[Listing, ...]:
 def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
     if cells := result.get("cells"):
         yield listing("People", cells)
+    if segments := result.get("segments"):
+        yield listing("Segments", segments)
+    if edges := result.get("edges"):
+        yield listing("Edges of the scores", list(_edges(edges)))
+
+
+def _edges(edges: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for measure, found in edges.items():
+        if isinstance(found, Mapping):
+            scores = {f"{n} from": edge for n, edge in enumerate(found["quintiles"], start=2)}
+            yield {"measure": measure, **scores, "median": found["median"]}
 
 
 def listing(title: str, lines: Sequence[Mapping[str, Any]]) -> Listing:

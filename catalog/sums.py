@@ -1,4 +1,4 @@
-"""Jobs over different people with the same columns: secure_sum.
+"""Jobs over different people with the same columns: secure_sum, rfm.
 
 Who runs it: `catalog.job`, for a job file of these protocols and for the canonical form that a
 requester sealed.  Learns: nobody, anything.  contracts.md, JOB.yaml; protocols.md sections 3, 4.
@@ -23,8 +23,9 @@ from catalog.job_fields import JobName, Privacy, Seed, distinct
 from catalog.vocabulary import PROTOCOLS, PURPOSES
 from catalog.yaml import Document, Number, Strict, Text, Words, build, nearest, one_of, wrong
 
-SUMS = ("secure_sum",)
+SUMS = ("secure_sum", "rfm")
 MAX_COLUMNS = 64
+ROLES = ("recency", "frequency", "monetary", "T", "age")  # age: another word for T
 LABELS, NUMBERS = ("label", "flag"), ("number",)
 
 
@@ -132,7 +133,16 @@ class _SecureSum(SumFile):
         return Model(names, columns, {"bins": bins})
 
 
-_FILES: dict[str, type[SumFile]] = {"secure_sum": _SecureSum}
+class _Rfm(SumFile):
+    columns: Columns = ()
+    scheme: Annotated[Text, one_of(("8", "5x5"))] = "5x5"
+
+    def model(self, parties: Sequence[str]) -> Model:
+        names = ("recency", "frequency", "monetary")
+        return Model(names, _roles(self.columns, parties, names), {"scheme": self.scheme})
+
+
+_FILES: dict[str, type[SumFile]] = {"secure_sum": _SecureSum, "rfm": _Rfm}
 
 
 def read(value: Mapping[str, Any], document: Document) -> SumJob:
@@ -155,7 +165,12 @@ def plain(protocol: str, model: Any) -> dict[str, Any]:
     settings = dict(model["settings"])
     if protocol == "secure_sum":
         settings["bins"] = {k: [Decimal(e) for e in v] for k, v in settings["bins"].items()}
-    return {"columns": {party: list(names) for party, names in model["columns"].items()}} | settings
+    names = model["names"]
+    columns = {
+        party: list(columns) if protocol == "secure_sum" else dict(zip(names, columns, strict=True))
+        for party, columns in model["columns"].items()
+    }
+    return {"columns": columns} | settings
 
 
 def check_against(protocol: str, model: Model, federation: Federation, document: Document) -> None:
@@ -212,6 +227,38 @@ def _providers(file: SumFile, document: Document) -> tuple[str, ...]:
     if not providers:
         raise document.error(("people",), "names no other party", "name two or more parties")
     return providers
+
+
+def _roles(value: Any, parties: Sequence[str], wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Per party the attributes that play the wanted roles; by default they are called so.
+
+    value: nothing; or a list of roles; or role: attribute for all parties; or one of the two for
+    each party.  Roles that this job does not read are left out, so that one block serves several
+    jobs.
+    """
+    if isinstance(value, Mapping) and not set(value) <= set(ROLES):
+        for party in value:
+            if party not in parties:
+                raise wrong(f'"{party}" is no party of this job', nearest(party, parties))
+        per_party = {party: value.get(party, ()) for party in parties}
+    else:
+        per_party = dict.fromkeys(parties, value)
+    return {party: _played(party, named, wanted) for party, named in per_party.items()}
+
+
+def _played(party: str, named: Any, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Attributes in the order of `wanted`."""
+    named = named or wanted
+    roles = dict(named) if isinstance(named, Mapping) else {role: (role,) for role in named}
+    for role, attribute in roles.items():
+        if role not in ROLES:
+            raise wrong(f'"{role}" of {party} is no role', nearest(role, ROLES))
+        if len(attribute) != 1 or not isinstance(attribute, tuple):
+            raise wrong(f"{role} of {party} is not one attribute", f"write {role}: attribute")
+    missing = next((role for role in wanted if role not in roles), None)
+    if missing is not None:
+        raise wrong(f"{party} has no {missing}", f"add {missing}: attribute")
+    return tuple(roles[role][0] for role in wanted)
 
 
 def _listed(value: Any, parties: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -7,8 +7,9 @@ protocols.md sections 3 and 4.
 from __future__ import annotations
 
 from catalog.job import JobSpec
+from protocol.rfm.model import HISTOGRAMS
 
 
 def most_rounds(spec: JobSpec) -> int:
     """Rounds that are summed, at most; one more question ends the job."""
-    return {"secure_sum": 1}[spec.protocol]
+    return {"secure_sum": 1, "rfm": HISTOGRAMS + 1}[spec.protocol]

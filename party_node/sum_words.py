@@ -21,6 +21,8 @@ def sum_sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
     about = {
         "secure_sum": f"how the consenting customers of {everyone} together spread over "
         f"{', '.join(spec.model.names) or 'nothing but their number'}",
+        "rfm": "common edges of recency, frequency and monetary value, and how the consenting "
+        f"customers of {everyone} together spread over the segments",
     }[spec.protocol]
     said = {
         party: f"{party} learns {about}, {noise}, in groups of at least {min_cohort}; "

@@ -14,4 +14,5 @@ REGISTRY: dict[tuple[str, int], ProtocolFunction] = {
     ("psi", 1): matched.run,
     ("crosstab", 1): matched.run,
     ("secure_sum", 1): summed.run,
+    ("rfm", 1): summed.run,
 }
