@@ -36,8 +36,21 @@ def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
         yield listing("People", cells)
     if segments := result.get("segments"):
         yield listing("Segments", segments)
+    if centres := result.get("centres"):
+        yield listing("Clusters", list(_clusters(result, centres)))
+    if by_k := result.get("by_k"):
+        yield listing("Inertia by number of clusters", by_k)
     if edges := result.get("edges"):
         yield listing("Edges of the scores", list(_edges(edges)))
+
+
+def _clusters(
+    result: Mapping[str, Any], centres: Sequence[Sequence[float]]
+) -> Iterator[dict[str, Any]]:
+    sizes = zip(centres, result["sizes"], result["sizes_withheld"], strict=True)
+    for number_, (centre, size, withheld) in enumerate(sizes):
+        features = dict(zip(result["features"], centre, strict=True))
+        yield {"cluster": number_, "people": size, **features, "withheld": withheld}
 
 
 def _edges(edges: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Jobs over different people with the same columns: secure_sum, rfm.
+"""Jobs over different people with the same columns: secure_sum, rfm, kmeans.
 
 Who runs it: `catalog.job`, for a job file of these protocols and for the canonical form that a
 requester sealed.  Learns: nobody, anything.  contracts.md, JOB.yaml; protocols.md sections 3, 4.
@@ -21,9 +21,9 @@ from pydantic_core import PydanticCustomError
 from catalog.federation import Federation, PartyName
 from catalog.job_fields import JobName, Privacy, Seed, distinct
 from catalog.vocabulary import PROTOCOLS, PURPOSES
-from catalog.yaml import Document, Number, Strict, Text, Words, build, nearest, one_of, wrong
+from catalog.yaml import Document, Number, Strict, Text, Whole, Words, build, nearest, one_of, wrong
 
-SUMS = ("secure_sum", "rfm")
+SUMS = ("secure_sum", "rfm", "kmeans")
 MAX_COLUMNS = 64
 ROLES = ("recency", "frequency", "monetary", "T", "age")  # age: another word for T
 LABELS, NUMBERS = ("label", "flag"), ("number",)
@@ -142,7 +142,58 @@ class _Rfm(SumFile):
         return Model(names, _roles(self.columns, parties, names), {"scheme": self.scheme})
 
 
-_FILES: dict[str, type[SumFile]] = {"secure_sum": _SecureSum, "rfm": _Rfm}
+def _ks(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _init(value: Any) -> Any:
+    if value == "auto":
+        return ()
+    if not isinstance(value, list | tuple):
+        raise wrong("is neither auto nor a list of centres", "write init: auto")
+    return value
+
+
+class _Kmeans(SumFile):
+    mode: Annotated[Text, one_of(("horizontal", "grid", "exact"))]
+    k: Annotated[
+        tuple[Annotated[Whole, Field(ge=1, le=64)], ...],
+        BeforeValidator(_ks),
+        AfterValidator(distinct),
+        Field(min_length=1, max_length=16),
+    ]
+    features: Columns
+    iterations: Annotated[Whole, Field(ge=1, le=10)] = 10
+    init: Annotated[tuple[tuple[Number, ...], ...], BeforeValidator(_init)] = ()
+    scale: Annotated[Text, one_of(("none", "zscore"))] = "none"
+    restarts: Annotated[Whole, Field(ge=1, le=20)] = 1
+
+    def model(self, parties: Sequence[str]) -> Model:
+        if self.mode != "horizontal":
+            raise wrong(f"mode {self.mode} is not in this version", "write mode: horizontal")
+        features = _listed(self.features, parties)
+        names = features[parties[0]]
+        if not names:
+            raise wrong("names no feature", "write features: [attribute, …]")
+        if self.init and (len(self.k) > 1 or self.restarts > 1):
+            raise wrong("init stands for one start only", "write one k and no restarts")
+        if self.init and {len(centre) for centre in self.init} != {len(names)}:
+            raise wrong(f"a centre of init has not {len(names)} numbers", "one for each feature")
+        if self.init and len(self.init) != self.k[0]:
+            raise wrong(f"init has {len(self.init)} centres, k is {self.k[0]}")
+        settings = {
+            "mode": self.mode,
+            "k": list(self.k),
+            "iterations": self.iterations,
+            "init": [[_plain(number) for number in centre] for centre in self.init],
+            "scale": self.scale,
+            "restarts": self.restarts,
+        }
+        return Model(names, features, settings)
+
+
+_FILES: dict[str, type[SumFile]] = {"secure_sum": _SecureSum, "rfm": _Rfm, "kmeans": _Kmeans}
+_BY_PLACE = ("secure_sum", "kmeans")  # their columns are lists, the others' are roles
 
 
 def read(value: Mapping[str, Any], document: Document) -> SumJob:
@@ -165,12 +216,14 @@ def plain(protocol: str, model: Any) -> dict[str, Any]:
     settings = dict(model["settings"])
     if protocol == "secure_sum":
         settings["bins"] = {k: [Decimal(e) for e in v] for k, v in settings["bins"].items()}
+    if protocol == "kmeans":
+        settings["init"] = [[Decimal(n) for n in centre] for centre in settings["init"]] or "auto"
     names = model["names"]
     columns = {
-        party: list(columns) if protocol == "secure_sum" else dict(zip(names, columns, strict=True))
+        party: list(columns) if protocol in _BY_PLACE else dict(zip(names, columns, strict=True))
         for party, columns in model["columns"].items()
     }
-    return {"columns": columns} | settings
+    return {"features" if protocol == "kmeans" else "columns": columns} | settings
 
 
 def check_against(protocol: str, model: Model, federation: Federation, document: Document) -> None:
@@ -203,7 +256,7 @@ def kinds_of(protocol: str, model: Model, name: str) -> tuple[str, ...]:
     """Kinds of attribute that may hold `name`."""
     if protocol == "secure_sum":
         return NUMBERS if name in model.settings["bins"] else (*LABELS, *NUMBERS)
-    return NUMBERS
+    return (*NUMBERS, "flag") if protocol == "kmeans" else NUMBERS
 
 
 def _providers(file: SumFile, document: Document) -> tuple[str, ...]:

@@ -29,5 +29,7 @@ def write(folder: Path, job: str, rows: npt.NDArray[np.int64], local: Local) -> 
 
 
 def _column(values: npt.NDArray[np.generic]) -> pa.Array:
-    """NaN is null: an unknown score is no number."""
+    """NaN and what is masked are null: an unknown score is no number."""
+    if isinstance(values, np.ma.MaskedArray):
+        return pa.array(values.data, mask=np.ma.getmaskarray(values))
     return pa.array(values, from_pandas=True)

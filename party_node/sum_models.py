@@ -11,12 +11,17 @@ from collections.abc import Callable, Mapping
 
 from party_node.session import Session
 from protocol.errors import ProtocolViolation
+from protocol.kmeans.horizontal import Horizontal
 from protocol.rfm.model import Rfm
 from protocol.secure_sum.distribution import Distribution
 from protocol.secure_sum.model import Column, Ground, Model
 from protocol.wire import job_pb2 as pb
 
-MODELS: Mapping[str, Callable[[Ground], Model]] = {"secure_sum": Distribution, "rfm": Rfm}
+MODELS: Mapping[str, Callable[[Ground], Model]] = {
+    "secure_sum": Distribution,
+    "rfm": Rfm,
+    "kmeans": Horizontal,
+}
 
 
 def model_of(session: Session, handles: Mapping[str, int]) -> Model:

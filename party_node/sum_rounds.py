@@ -12,4 +12,9 @@ from protocol.rfm.model import HISTOGRAMS
 
 def most_rounds(spec: JobSpec) -> int:
     """Rounds that are summed, at most; one more question ends the job."""
+    if spec.protocol == "kmeans":
+        assert spec.model is not None
+        settings = spec.model.settings
+        scaling = 1 if settings["scale"] == "zscore" else 0
+        return int(settings["iterations"]) + 1 + scaling
     return {"secure_sum": 1, "rfm": HISTOGRAMS + 1}[spec.protocol]

@@ -52,6 +52,8 @@ class SumSpec:
             raise ValueError("a sum over one party is that party's own number")
         if not 0 < self.values <= MAX_VALUES:
             raise _too_large(f"{self.values} numbers in one round, the limit is {MAX_VALUES}")
+        if max(output.scale.clamp for output in self.outputs) >= 1 << 62:
+            raise _too_large("the noise of a number needs more than 62 bits")
         widest = max(self.outputs, key=self.width)
         width, room = self.width(widest), capacity(self.key_bits)
         if width > room:

@@ -13,6 +13,7 @@ BASE = {
     "job": "a", "purpose": "segmentation", "requester": "north", "people": ["north", "south"],
 }  # fmt: skip
 RFM = BASE | {"protocol": "rfm"}
+KMEANS = BASE | {"protocol": "kmeans", "mode": "horizontal", "k": 2, "features": ["a", "b"]}
 SUM = BASE | {"protocol": "secure_sum", "columns": ["tier", "spend"]}
 
 
@@ -47,6 +48,8 @@ def test_ways_to_name_roles(columns):
         SUM | {"bins": {"spend": [-1, 0.5, 100]}, "privacy": {"noise": "off"}},
         SUM | {"columns": {"north": ["a"], "south": ["b"]}, "match": {"on": ["email"]}},
         BASE | {"protocol": "secure_sum"},
+        KMEANS | {"init": "auto", "k": [2, 4], "restarts": 3, "scale": "zscore"},
+        KMEANS | {"init": [[1, 2.50], [-3, 4]], "iterations": 3},
         BASE | {"protocol": "secure_sum", "with": ["south"]},
     ],
 )
@@ -69,6 +72,14 @@ def test_the_canonical_form_gives_the_job_back(fields):
         (RFM | {"columns": {"west": ["recency"]}}, '"west" is no party of this job'),
         (RFM | {"scheme": 9}, '"9" is not known'),
         (RFM | {"rows": ["x"]}, 'unknown key "rows"'),
+        (KMEANS | {"mode": "grid"}, "mode grid is not in this version"),
+        (KMEANS | {"k": 0}, "greater than or equal to 1"),
+        (KMEANS | {"iterations": 11}, "less than or equal to 10"),
+        (KMEANS | {"init": [[1, 2]]}, "init has 1 centres, k is 2"),
+        (KMEANS | {"init": [[1], [2]]}, "has not 2 numbers"),
+        (KMEANS | {"init": [[1, 2], [3, 4]], "restarts": 2}, "init stands for one start only"),
+        (KMEANS | {"init": "best"}, "neither auto nor a list"),
+        (KMEANS | {"features": []}, "names no feature"),
         (SUM | {"columns": {"north": ["a"], "south": ["a", "b"]}}, "south has 2 columns"),
         (SUM | {"columns": {"north": ["a"]}}, "has no list of south's"),
         (SUM | {"columns": ["north/tier"]}, "names a party"),
