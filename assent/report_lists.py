@@ -36,12 +36,23 @@ def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
         yield listing("People", cells)
     if segments := result.get("segments"):
         yield listing("Segments", segments)
+    if parameters := result.get("parameters"):
+        yield listing("Parameters", list(_parameters(parameters)))
     if centres := result.get("centres"):
         yield listing("Clusters", list(_clusters(result, centres)))
     if by_k := result.get("by_k"):
         yield listing("Inertia by number of clusters", by_k)
     if edges := result.get("edges"):
         yield listing("Edges of the scores", list(_edges(edges)))
+
+
+def _parameters(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for model, found in parameters.items():
+        for name, error in found["standard_errors"].items():
+            line = {"model": model, "parameter": name, "value": found[name],
+                    "standard error": error}  # fmt: skip
+            noise = found.get("noise_errors")
+            yield line | ({"error of the noise": noise[name]} if noise else {})
 
 
 def _clusters(

@@ -1,4 +1,4 @@
-"""Jobs over different people with the same columns: secure_sum, rfm, kmeans.
+"""Jobs over different people with the same columns: secure_sum, rfm, ltv, kmeans.
 
 Who runs it: `catalog.job`, for a job file of these protocols and for the canonical form that a
 requester sealed.  Learns: nobody, anything.  contracts.md, JOB.yaml; protocols.md sections 3, 4.
@@ -23,7 +23,7 @@ from catalog.job_fields import JobName, Privacy, Seed, distinct
 from catalog.vocabulary import PROTOCOLS, PURPOSES
 from catalog.yaml import Document, Number, Strict, Text, Whole, Words, build, nearest, one_of, wrong
 
-SUMS = ("secure_sum", "rfm", "kmeans")
+SUMS = ("secure_sum", "rfm", "ltv", "kmeans")
 MAX_COLUMNS = 64
 ROLES = ("recency", "frequency", "monetary", "T", "age")  # age: another word for T
 LABELS, NUMBERS = ("label", "flag"), ("number",)
@@ -142,6 +142,30 @@ class _Rfm(SumFile):
         return Model(names, _roles(self.columns, parties, names), {"scheme": self.scheme})
 
 
+def _positive(value: Decimal) -> Decimal:
+    if value <= 0:
+        raise wrong(f"{value} is not above 0")
+    return value
+
+
+def _rate(value: Decimal) -> Decimal:
+    if not 0 <= value < 1:
+        raise wrong(f"{value} is no discount", "write a share per unit of time, such as 0.002")
+    return value
+
+
+class _Ltv(SumFile):
+    columns: Columns = ()
+    horizon: Annotated[Number, AfterValidator(_positive)] | None = None
+    discount: Annotated[Number, AfterValidator(_rate)] = Decimal(0)
+
+    def model(self, parties: Sequence[str]) -> Model:
+        columns = _roles(self.columns, parties, ("frequency", "recency", "T"), ("monetary",))
+        names = ("frequency", "recency", "T", "monetary")[: len(columns[parties[0]])]
+        horizon = _plain(self.horizon) if self.horizon is not None else ""
+        return Model(names, columns, {"horizon": horizon, "discount": _plain(self.discount)})
+
+
 def _ks(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
@@ -192,7 +216,12 @@ class _Kmeans(SumFile):
         return Model(names, features, settings)
 
 
-_FILES: dict[str, type[SumFile]] = {"secure_sum": _SecureSum, "rfm": _Rfm, "kmeans": _Kmeans}
+_FILES: dict[str, type[SumFile]] = {
+    "secure_sum": _SecureSum,
+    "rfm": _Rfm,
+    "ltv": _Ltv,
+    "kmeans": _Kmeans,
+}
 _BY_PLACE = ("secure_sum", "kmeans")  # their columns are lists, the others' are roles
 
 
@@ -218,6 +247,8 @@ def plain(protocol: str, model: Any) -> dict[str, Any]:
         settings["bins"] = {k: [Decimal(e) for e in v] for k, v in settings["bins"].items()}
     if protocol == "kmeans":
         settings["init"] = [[Decimal(n) for n in centre] for centre in settings["init"]] or "auto"
+    if protocol == "ltv":
+        settings = {key: Decimal(text) for key, text in settings.items() if text}
     names = model["names"]
     columns = {
         party: list(columns) if protocol in _BY_PLACE else dict(zip(names, columns, strict=True))
@@ -282,7 +313,9 @@ def _providers(file: SumFile, document: Document) -> tuple[str, ...]:
     return providers
 
 
-def _roles(value: Any, parties: Sequence[str], wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _roles(
+    value: Any, parties: Sequence[str], wanted: Sequence[str], perhaps: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """Per party the attributes that play the wanted roles; by default they are called so.
 
     value: nothing; or a list of roles; or role: attribute for all parties; or one of the two for
@@ -296,13 +329,23 @@ def _roles(value: Any, parties: Sequence[str], wanted: Sequence[str]) -> dict[st
         per_party = {party: value.get(party, ()) for party in parties}
     else:
         per_party = dict.fromkeys(parties, value)
-    return {party: _played(party, named, wanted) for party, named in per_party.items()}
+    found = {party: _named(named or (*wanted, *perhaps)) for party, named in per_party.items()}
+    # What is not needed is read if every party has it.
+    if all(set(perhaps) <= set(roles) for roles in found.values()):
+        wanted = (*wanted, *perhaps)
+    return {party: _played(party, roles, wanted) for party, roles in found.items()}
 
 
-def _played(party: str, named: Any, wanted: Sequence[str]) -> tuple[str, ...]:
+def _named(value: Any) -> dict[str, Any]:
+    """Role → attribute.  Of T and age, two words for one thing, either."""
+    roles = dict(value) if isinstance(value, Mapping) else {role: (role,) for role in value}
+    if "age" in roles and "T" not in roles:
+        roles["T"] = roles.pop("age")
+    return roles
+
+
+def _played(party: str, roles: Mapping[str, Any], wanted: Sequence[str]) -> tuple[str, ...]:
     """Attributes in the order of `wanted`."""
-    named = named or wanted
-    roles = dict(named) if isinstance(named, Mapping) else {role: (role,) for role in named}
     for role, attribute in roles.items():
         if role not in ROLES:
             raise wrong(f'"{role}" of {party} is no role', nearest(role, ROLES))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from party_node.session import Session
 from protocol.errors import ProtocolViolation
 from protocol.kmeans.horizontal import Horizontal
+from protocol.ltv.model import Ltv
 from protocol.rfm.model import Rfm
 from protocol.secure_sum.distribution import Distribution
 from protocol.secure_sum.model import Column, Ground, Model
@@ -20,6 +21,7 @@ from protocol.wire import job_pb2 as pb
 MODELS: Mapping[str, Callable[[Ground], Model]] = {
     "secure_sum": Distribution,
     "rfm": Rfm,
+    "ltv": Ltv,
     "kmeans": Horizontal,
 }
 

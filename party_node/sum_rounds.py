@@ -7,6 +7,7 @@ protocols.md sections 3 and 4.
 from __future__ import annotations
 
 from catalog.job import JobSpec
+from protocol.ltv.newton import MOST_STEPS
 from protocol.rfm.model import HISTOGRAMS
 
 
@@ -17,4 +18,6 @@ def most_rounds(spec: JobSpec) -> int:
         settings = spec.model.settings
         scaling = 1 if settings["scale"] == "zscore" else 0
         return int(settings["iterations"]) + 1 + scaling
+    if spec.protocol == "ltv":
+        return 1 if spec.noise else MOST_STEPS
     return {"secure_sum": 1, "rfm": HISTOGRAMS + 1}[spec.protocol]

@@ -23,6 +23,8 @@ def sum_sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
         f"{', '.join(spec.model.names) or 'nothing but their number'}",
         "rfm": "common edges of recency, frequency and monetary value, and how the consenting "
         f"customers of {everyone} together spread over the segments",
+        "ltv": f"how often the consenting customers of {everyone} together buy, when they stop "
+        "and what a purchase is worth, as seven numbers",
         "kmeans": f"centres, sizes and spread of groups of the consenting customers of {everyone} "
         "together, and the centres on the way there",
     }[spec.protocol]

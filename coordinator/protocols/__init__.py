@@ -15,5 +15,6 @@ REGISTRY: dict[tuple[str, int], ProtocolFunction] = {
     ("crosstab", 1): matched.run,
     ("secure_sum", 1): summed.run,
     ("rfm", 1): summed.run,
+    ("ltv", 1): summed.run,
     ("kmeans", 1): summed.run,
 }

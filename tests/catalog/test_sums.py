@@ -14,6 +14,7 @@ BASE = {
 }  # fmt: skip
 RFM = BASE | {"protocol": "rfm"}
 KMEANS = BASE | {"protocol": "kmeans", "mode": "horizontal", "k": 2, "features": ["a", "b"]}
+LTV = BASE | {"protocol": "ltv"}
 SUM = BASE | {"protocol": "secure_sum", "columns": ["tier", "spend"]}
 
 
@@ -48,6 +49,8 @@ def test_ways_to_name_roles(columns):
         SUM | {"bins": {"spend": [-1, 0.5, 100]}, "privacy": {"noise": "off"}},
         SUM | {"columns": {"north": ["a"], "south": ["b"]}, "match": {"on": ["email"]}},
         BASE | {"protocol": "secure_sum"},
+        LTV | {"columns": ["frequency", "recency", "age"], "horizon": 12.5, "discount": 0.01},
+        LTV,
         KMEANS | {"init": "auto", "k": [2, 4], "restarts": 3, "scale": "zscore"},
         KMEANS | {"init": [[1, 2.50], [-3, 4]], "iterations": 3},
         BASE | {"protocol": "secure_sum", "with": ["south"]},
@@ -72,6 +75,9 @@ def test_the_canonical_form_gives_the_job_back(fields):
         (RFM | {"columns": {"west": ["recency"]}}, '"west" is no party of this job'),
         (RFM | {"scheme": 9}, '"9" is not known'),
         (RFM | {"rows": ["x"]}, 'unknown key "rows"'),
+        (LTV | {"horizon": 0}, "0 is not above 0"),
+        (LTV | {"discount": 1}, "1 is no discount"),
+        (LTV | {"columns": ["frequency", "recency"]}, "north has no T"),
         (KMEANS | {"mode": "grid"}, "mode grid is not in this version"),
         (KMEANS | {"k": 0}, "greater than or equal to 1"),
         (KMEANS | {"iterations": 11}, "less than or equal to 10"),
