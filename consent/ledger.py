@@ -206,9 +206,10 @@ class Ledger:
         for party, origin in self._consent.items():
             if reader in (party, AUDITOR):
                 one = self._logs[origin]
-                yield Source(origin, one.storage, one.openings)
+                yield Source(origin, one.storage, one.openings, (party,))
         one = self._logs[self.jobs]
-        yield Source(self.jobs, one.storage, one.openings)
+        opened = tuple(self._consent) if reader == AUDITOR else (reader,)
+        yield Source(self.jobs, one.storage, one.openings, opened)
 
     # -- writing ---------------------------------------------------------------------------
 
