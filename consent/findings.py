@@ -119,6 +119,16 @@ SENTENCES: Mapping[str, Words] = {
         "the tree of size {size} is not the one that the auditor kept: the log told two stories",
         "大小为 {size} 的树与审计方留存的不同：该日志对不同人给出了不同内容",
     ),
+    "bad_record": Words(
+        _B,
+        "entry {index} is no consent record of this version: {cause}",
+        "第 {index} 条记录不是本版本的同意记录",
+    ),
+    "illegal_transition": Words(
+        _B,
+        "entry {index} says {after} where the same person had said {before}: that cannot be",
+        "第 {index} 条记录把同一人的状态由 {before} 变为 {after}，这不可能成立",
+    ),
     "bad_erasure": Words(
         _B,
         "erasure entry {index} lists entries that cannot be erased",
