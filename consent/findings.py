@@ -99,6 +99,11 @@ SENTENCES: Mapping[str, Words] = {
         "the content of entry {index} is not what was logged: {cause}",
         "第 {index} 条记录的内容与入账时不同",
     ),
+    "opening_unclaimed": Words(
+        _B,
+        "entry {index} of {party} is opened, which this bundle does not claim to do",
+        "{party} 的第 {index} 条记录附有内容，但证据包并未声明包含该方内容",
+    ),
     "time_backwards": Words(
         _B,
         "entry {index} is dated before the entry above it",

@@ -26,7 +26,7 @@ from protocol.transport.port import WAITING, CoordinatorPort, JobRequest, JobSta
 from protocol.wire import job_pb2
 from protocol.wire import node_pb2 as pb
 
-VERSIONS = {"psi": 1, "crosstab": 1}
+VERSIONS = {"psi": 1, "crosstab": 1, "secure_sum": 1, "rfm": 1, "ltv": 1, "kmeans": 1}
 _SILENCE = 2.0  # seconds without an answer until the analyst is told
 _PAUSES = (0.1, 0.5, 2.0)  # seconds between tries to hand in a job
 
