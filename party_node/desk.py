@@ -15,6 +15,7 @@ from typing import Any
 from catalog.job import JobSpec
 from catalog.vocabulary import CATEGORIES, PURPOSES
 from party_node import admission, outcome
+from party_node.bulk_import import BulkImport
 from party_node.control_client import UNREACHABLE
 from party_node.session import NONCE, NodeContext, proposal_info
 from protocol import identity, transcript
@@ -198,6 +199,11 @@ class Desk:
         )
         logged = "recorded" if done.logged else "acts here at once; the ledger gets it later"
         return f"{state} for {done.rows} row(s) of {ctx.name}: {logged}"
+
+    def bulk_import(self) -> BulkImport:
+        ctx = self._ctx
+        others = sorted(set(ctx.cards) - {ctx.name})
+        return BulkImport(ctx.gate, ctx.party, others, ctx.folder, ctx.now, ctx.random)
 
     # -- state ---------------------------------------------------------------------------
 
