@@ -205,6 +205,11 @@ class Ledger:
             yield line
         yield end_line(count, digest.hexdigest())
 
+    def origins_for(self, reader: str) -> list[str]:
+        """The logs of which `reader`, a party or the auditor, may have a bundle."""
+        own = [one for party, one in self._consent.items() if reader in (party, AUDITOR)]
+        return [*own, self.jobs]
+
     def _sources(self, reader: str) -> Iterator[Source]:
         for party, origin in self._consent.items():
             if reader in (party, AUDITOR):
