@@ -215,11 +215,13 @@ class NodeGate:
     ) -> Recorded:
         """One event for one canonical identifier; recipients: None = every party.
 
-        A denial acts at once, also without the consent service; a permit once it is logged.
+        A no (refused, withdrawn, revoked) acts at once, also without the consent service;
+        anything else once it is logged, which the log may refuse (consent.state_machine).
         """
         batch = self._event(kind, identifier, state, purposes, recipients, categories)
         rows = await asyncio.to_thread(self._rows_of, batch)
-        if STATE_OF_WORD[state].permits:
+        # What could not follow what was said before must not wait where it acts already.
+        if STATE_OF_WORD[state] not in WILDCARD_STATES:
             await self._port.append(batch)
             await self.sync()
             return Recorded(rows, True)

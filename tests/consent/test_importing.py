@@ -13,7 +13,8 @@ import pytest
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
 from consent.pseudonyms import Pseudonyms
 from consent.purposes import CATEGORIES, PURPOSES, STATE_OF_WORD
-from consent.records import RecordBatch, Scope
+from consent.records import RecordBatch, Scope, joined
+from consent.state_machine import check_batch
 from consent.subjects import Events, SubjectIndex
 from protocol.errors import BadInput, ProtocolViolation
 from protocol.secret import Secret
@@ -177,3 +178,23 @@ def test_words_are_checked() -> None:
         file([row("ann", "refused", "*")])
     with pytest.raises(ProtocolViolation, match="gossip"):
         file([row("ann", "given", category="gossip")])
+
+
+def test_whatever_a_file_says_next_can_be_logged() -> None:
+    """Every pair of states, the first from the file or from the person: no illegal event, and
+    whoever the file does not permit is not permitted."""
+    about = made.scope()
+    for before in STATE_OF_WORD:
+        for channel in ("import", "counter"):
+            for after in STATE_OF_WORD:
+                said = replace(made.batch(["x"], before, about, channel), subjects=people("ann"))
+                log = [said]
+                stated = file([row("ann", after)])
+                more = say(stated, log)
+                check_batch(joined(log), more)
+                log.append(more)
+                permits = STATE_OF_WORD[state(log, "ann")].permits
+                assert permits <= STATE_OF_WORD[after].permits
+                if channel == "import":
+                    assert permits == STATE_OF_WORD[after].permits
+                assert len(say(stated, log)) == 0
