@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from consent.leaf import Opening
 from consent.records import RecordBatch
 
 
@@ -52,3 +53,27 @@ class ConsentPort(Protocol):
     def replicate(self, since: int) -> AsyncIterator[ReplicaPage]:
         """The records after `since` in order; ends at the head, at least one page."""
         ...
+
+
+@dataclass(frozen=True)
+class Recorded:
+    origin: str
+    indexes: tuple[int, ...]
+    checkpoint: str
+    proof_pending: bool
+
+
+@dataclass(frozen=True)
+class SubjectEvent:
+    index: int
+    leaf: bytes
+    opening: Opening
+    proof: str
+
+
+class PortalPort(Protocol):
+    async def subject(self, party: str, subject: bytes) -> tuple[SubjectEvent, ...]: ...
+
+    async def append_for(self, party: str, batch: RecordBatch) -> Recorded: ...
+
+    async def erase_for(self, party: str, subject: bytes) -> Recorded: ...

@@ -17,6 +17,8 @@ from protocol.errors import Failed, ProtocolViolation
 
 ANSWER_SECONDS = 15.0
 LEASE_SECONDS = 25.0
+# A node that has not come for so long is not there; nobody is kept waiting for it.
+GONE_SECONDS = 30.0
 # More than a node answers in the time that a person waits; the next one hears so at once.
 MAX_WAITING = 512
 
@@ -32,6 +34,7 @@ class _Party:
     waiting: deque[bytes] = field(default_factory=deque)
     pending: dict[bytes, _Pending] = field(default_factory=dict)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+    seen: float = float("-inf")
 
 
 class Questions:
@@ -52,8 +55,10 @@ class Questions:
         desk = self._parties[party]
         if len(desk.pending) >= MAX_WAITING:
             raise _unavailable(party, "has too many questions waiting")
-        id = self._random(ID_BYTES)
         loop = asyncio.get_running_loop()
+        if loop.time() - desk.seen > GONE_SECONDS:
+            raise _unavailable(party, "is not connected")
+        id = self._random(ID_BYTES)
         pending = desk.pending[id] = _Pending(question, loop.create_future())
         try:
             async with desk.arrived:
@@ -67,7 +72,8 @@ class Questions:
 
     async def lease(self, party: str, wait: float) -> tuple[bytes, Question] | None:
         """The oldest question that nobody fetched; None after `wait` seconds without one."""
-        desk = self._parties[party]
+        desk, loop = self._parties[party], asyncio.get_running_loop()
+        desk.seen = loop.time() + min(max(wait, 0.0), LEASE_SECONDS)
         try:
             async with asyncio.timeout(min(max(wait, 0.0), LEASE_SECONDS)):
                 while True:
