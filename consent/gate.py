@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
+from consent.policy import CheckedCheckpoint
 from consent.purposes import CATEGORIES, NO_RECORD, PURPOSES, State
 from consent.replica import Replica
 from consent.subjects import Cell, Codes, Events, SubjectIndex
@@ -73,12 +74,13 @@ class Gate:
         self._all.add_range(0, subjects.rows)
         self._events = Events(subjects.index)
         self._applied = 0
+        self._erasures = replica.erasures()
         self._cells: dict[Cell, _CellRows] = {}
         self._lock = threading.RLock()
 
-    def require_fresh(self, now: float) -> None:
-        """Raises Refused ('consent_stale' …) unless the replica may decide at `now`."""
-        self._replica.require_fresh(now)
+    def require_fresh(self, now: float) -> CheckedCheckpoint:
+        """The head that decides; raises Refused ('consent_stale' …) unless it may at `now`."""
+        return self._replica.require_fresh(now)
 
     def eligible(
         self, purpose: str, recipients: Sequence[str], categories: Sequence[str], now: float
@@ -125,8 +127,11 @@ class Gate:
 
     def _catch_up(self) -> None:
         """Takes in what the replica received since; forgets the bitmaps that it touches."""
-        for batch in self._replica.batches(self._applied):
-            self._applied += len(batch)
+        if (erasures := self._replica.erasures()) != self._erasures:
+            # Events were made of records that no longer exist: they are read anew without them.
+            self._erasures, self._applied = erasures, 0
+            self._events, self._cells = Events(self._subjects.index), {}
+        for self._applied, batch in self._replica.pages(self._applied):
             for scope in self._events.add(batch):
                 for cell in [cell for cell in self._cells if scope.covers(*cell)]:
                     del self._cells[cell]

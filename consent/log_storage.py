@@ -62,6 +62,9 @@ class LogStorage(Protocol):
     def checkpoint(self) -> str | None:
         """The note of the largest size."""
 
+    def checkpoint_between(self, above: int, most: int) -> tuple[int, str] | None:
+        """(size, note) of the largest size over `above` and up to `most`; None without one."""
+
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """(size, note) in ascending order of size."""
 

@@ -78,6 +78,8 @@ async def _serve(
     *, sandbox: bool,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
+    from consent.trust import Trust, witness_signer
+    from consent.witness import Witness
     from party_node.control import serve
     from party_node.desk import Desk
     from party_node.node import Node
@@ -97,6 +99,7 @@ async def _serve(
     if stop.is_set():
         return
     consent_port = ConsentClient(consent, keys)
+    trust = Trust.of(collaboration)
     port = CoordinatorClient(coordinator, keys)
     gate = await NodeGate.open(
         party=party.name,
@@ -106,9 +109,14 @@ async def _serve(
         port=consent_port,
         storage=keys.storage,
         folder=data,
+        trust=trust,
         now=time.time,
         random=os.urandom,
     )
+    witness = Witness(
+        f"sqlite:///{data}/witness.sqlite", trust.logs(), [witness_signer(keys, party.name)],
+        time.time,
+    )  # fmt: skip
     node = Node.build(
         party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
         dataset=dataset, gate=gate, kernel=kernel, curve=lambda: Curve(os.cpu_count() or 1),
@@ -116,12 +124,18 @@ async def _serve(
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
     server = await serve(desk, data)
-    state["doing"] = "recording consents"
-    await import_consents(gate, party)
-    tasks = [asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
-    state |= {"ready": True, "doing": "waiting for steps"}
-    _log.info("ready")
+    # The witness first: the others' consents wait for a quorum as this node's own do.
+    cosigning = asyncio.create_task(gate.witness(lambda: consent_port.witness(witness)))
     waiter = asyncio.create_task(stop.wait())
+    state["doing"] = "recording consents"
+    importing = asyncio.create_task(import_consents(gate, party))
+    await asyncio.wait([importing, waiter], return_when=asyncio.FIRST_COMPLETED)
+    tasks = [cosigning, importing]
+    if not stop.is_set():
+        importing.result()  # raises what is wrong with the file or the ledger
+        tasks = [cosigning, asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
+        state |= {"ready": True, "doing": "waiting for steps"}
+        _log.info("ready")
     done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, waiter):
         task.cancel()
@@ -130,6 +144,7 @@ async def _serve(
     await port.close()
     await consent_port.close()
     node.close()
+    witness.close()
     for task in done:
         if task is not waiter:
             task.result()  # raises what ended the node
