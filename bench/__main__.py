@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs]
+python -m bench [--quick] [--only paillier|psi|jobs|gate]
 """
 
 from __future__ import annotations
@@ -50,12 +50,20 @@ def jobs(quick: bool) -> list[Row]:
     return found
 
 
+def gate(quick: bool) -> list[Row]:
+    from bench.gate_bench import PEOPLE, run
+
+    return run(PEOPLE // 10 if quick else PEOPLE)
+
+
 def _complain(name: str, status: str, error: str) -> None:
     if status != "released":
         sys.exit(f"{name} ended {status}: {error}")
 
 
-PARTS: dict[str, Callable[[bool], list[Row]]] = {"paillier": paillier, "psi": psi, "jobs": jobs}
+PARTS: dict[str, Callable[[bool], list[Row]]] = {
+    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate,
+}  # fmt: skip
 
 
 def machine() -> list[str]:

@@ -31,8 +31,9 @@ from consent.purposes import (
     State,
 )
 from consent.records import RecordBatch, joined, new_batch
+from consent.standing import Standing
 from consent.state_machine import LEGAL
-from consent.subjects import Cell, Events, SubjectIndex
+from consent.subjects import Cell, SubjectIndex
 from consent.terms import Scope
 from protocol.errors import BadInput
 
@@ -119,12 +120,15 @@ def changes(
     """The events that make the imports of `log` say what `stated` says; none if they do."""
     batches = [batch for batch in log if len(batch)]
     index = SubjectIndex(np.concatenate([stated.subjects, *(b.subjects for b in batches)]))
-    imported, every = Events(index), Events(index)
+    imported, every = Standing(index), Standing(index)
+    scopes: dict[Scope, None] = dict.fromkeys(stated.scopes)
     for batch in batches:
-        imported.add(_imported(batch))
+        listed = _imported(batch)
+        scopes |= dict.fromkeys(listed.scopes[code] for code in np.unique(listed.scope_codes))
+        imported.add(listed)
         every.add(batch)
     who = index.find(stated.subjects)
-    known = (*stated.scopes, *imported.scopes)
+    known = tuple(scopes)
     new: dict[Cell, U8] = {}
     holds: dict[Cell, U8] = {}
     for cell in sorted({cell for scope in known for cell in scope.cells()}):

@@ -78,8 +78,9 @@ FLAG_PAIRS = (
     (Flag.RESTRICTED, Flag.RESTRICTION_ENDED),
 )
 
-# How a record reached the party.
-CHANNELS = ("import", "declaration", "counter", "portal")
+# How a record reached the party.  `import` and `declaration` are what party.yaml names, read at
+# every start; `bulk` is a file handed over once, which no later file takes back.
+CHANNELS = ("import", "declaration", "counter", "portal", "bulk")
 # Who said it.  `guardian`: somebody who may speak for the person, see `Terms.guardian`.
 ACTORS = ("person", "guardian", "party")
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consent.gate import Eligibility, Gate, RowSubjects
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
+from consent.notices import Notices, default_notices
 from consent.policy import CheckedCheckpoint
 from consent.port import ConsentPort
 from consent.pseudonyms import Pseudonyms
@@ -83,6 +84,7 @@ class NodeGate:
         parties: Sequence[str],
         now: Callable[[], float],
         random: Callable[[int], bytes],
+        notices: Notices,
     ) -> None:
         """tokens: identifier type → rows that have one, and uint8[n, 32] of those rows."""
         self._port = port
@@ -94,7 +96,7 @@ class NodeGate:
         self._random = random
         self._background: set[asyncio.Task[bool]] = set()
         self._subjects = _row_subjects(tokens, rows)
-        self._gate = Gate(replica, self._subjects)
+        self._gate = Gate(replica, self._subjects, notices.is_outdated)
 
     @classmethod
     async def open(
@@ -111,10 +113,12 @@ class NodeGate:
         now: Callable[[], float],
         random: Callable[[int], bytes],
         window: float = WINDOW_SECONDS,
+        notices: Notices | None = None,
     ) -> NodeGate:
         """The gate over `identifiers`, its replica in `folder`, as far as it was synced.
 
         parties: every party of the collaboration.  kinds: identifier types of the table.
+        notices: the party's; None: the built-in ones.
         The consent service must be reachable the first time only: it names the log.
         trust: whose signatures count under that log.
         """
@@ -126,7 +130,10 @@ class NodeGate:
         tokens = {
             kind: await asyncio.to_thread(_tokens, pseudonyms, kind, identifiers) for kind in kinds
         }
-        return cls(port, replica, pseudonyms, tokens, identifiers.rows, parties, now, random)
+        return cls(
+            port, replica, pseudonyms, tokens, identifiers.rows, parties, now, random,
+            notices or default_notices(),
+        )  # fmt: skip
 
     def close(self) -> None:
         self._replica.close()

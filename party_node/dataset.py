@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.federation import Party
+from consent.notices import load_notices
 from party_node.attribute_columns import Labels, flags, labels, number
 from party_node.canonical import canonical_column, present
 from party_node.table_file import TextTable, read_columns
@@ -130,7 +131,9 @@ class Dataset:
 
 
 def check_party_files(party: Party) -> None:
-    """Reads the table and throws it away: raises what `Dataset.load` would raise."""
+    """Reads what the party names and throws it away: raises what a node would raise at start."""
+    if party.notices is not None:
+        load_notices(party.notices)
     _attributes(party, _read(party))
 
 

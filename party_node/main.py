@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
+from consent.notices import load_notices
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
@@ -91,6 +92,7 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     state: dict[str, Any] = {"ready": False, "doing": "loading the table"}
     started = time.monotonic()
+    notices = load_notices(party.notices) if party.notices else None
     dataset = await asyncio.to_thread(Dataset.load, party)
     _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
     coordinator, consent = collaboration.coordinator.card(), collaboration.consent.card()
@@ -112,6 +114,7 @@ async def _serve(
         trust=trust,
         now=time.time,
         random=os.urandom,
+        notices=notices,
     )
     witness = Witness(
         f"sqlite:///{data}/witness.sqlite", trust.logs(), [witness_signer(keys, party.name)],

@@ -14,8 +14,9 @@ from consent.importing import Statements, changes, statements_of_everyone, state
 from consent.pseudonyms import Pseudonyms
 from consent.purposes import CATEGORIES, PURPOSES, STATE_OF_WORD
 from consent.records import RecordBatch, Scope, joined
+from consent.standing import Standing
 from consent.state_machine import check_batch
-from consent.subjects import Events, SubjectIndex
+from consent.subjects import SubjectIndex
 from protocol.errors import BadInput, ProtocolViolation
 from protocol.secret import Secret
 from tests.consent import made
@@ -46,7 +47,7 @@ def say(stated: Statements, log: list[RecordBatch]) -> RecordBatch:
 def state(log: list[RecordBatch], who: str, recipient: str = "media", category: str = "purchases",
           purpose: str = made.PURPOSE) -> str:  # fmt: skip
     index = SubjectIndex(people(who))
-    events = Events(index)
+    events = Standing(index)
     for batch in log:
         events.add(batch)
     code = events.states((purpose, recipient, category))[0]
