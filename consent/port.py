@@ -150,27 +150,3 @@ class PortalPort(Protocol):
     async def erase_for(self, party: str, subject: bytes) -> Recorded:
         """As `ConsentPort.erase`."""
         ...
-
-
-@dataclass(frozen=True)
-class Recorded:
-    origin: str
-    indexes: tuple[int, ...]
-    checkpoint: str
-    proof_pending: bool
-
-
-@dataclass(frozen=True)
-class SubjectEvent:
-    index: int
-    leaf: bytes
-    opening: Opening
-    proof: str
-
-
-class PortalPort(Protocol):
-    async def subject(self, party: str, subject: bytes) -> tuple[SubjectEvent, ...]: ...
-
-    async def append_for(self, party: str, batch: RecordBatch) -> Recorded: ...
-
-    async def erase_for(self, party: str, subject: bytes) -> Recorded: ...

@@ -196,7 +196,8 @@ class ConsentService(ConsentServicer):
     async def _named(self, context: Any, party: str) -> str:
         if not any(card.role == "party" and card.name == party for card in self._callers.values()):
             await _abort(
-                context, ProtocolViolation("unknown_party", "there is no such party", stage="consent")
+                context,
+                ProtocolViolation("unknown_party", "there is no such party", stage="consent"),
             )
         return party
 
@@ -251,9 +252,7 @@ async def _answered(context: Any, ask: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError("abort does not return")
 
 
-async def _abort(
-    context: Any, error: AssentError, code: grpc.StatusCode | None = None
-) -> NoReturn:
+async def _abort(context: Any, error: AssentError, code: grpc.StatusCode | None = None) -> NoReturn:
     theirs = isinstance(error, ProtocolViolation)
     usual = grpc.StatusCode.INVALID_ARGUMENT if theirs else grpc.StatusCode.FAILED_PRECONDITION
     await context.abort(code or usual, details_of_error(error))

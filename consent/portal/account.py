@@ -53,7 +53,7 @@ async def permissions(visit: Visit) -> Response:
     people = known(visit)
     cards = await asyncio.gather(*(_permission_card(visit, n, who) for n, who in people.items()))
     return visit.page(
-        "permissions.html", tab="permissions", cards=cards, notice=portal.notice,
+        "permissions.html", tab="permissions", cards=cards, notice_of=portal.notice_of,
         allowed=sum(card.on for card in cards), silent=sorted(person.silent),
         unknown=[n for n, who in person.people.items() if not who.subjects],
     )  # fmt: skip
@@ -101,7 +101,8 @@ async def set_permission(visit: Visit) -> Response:
     action = visit.field("action", ("give", "withdraw"))
     who = people[party]
     said = await portal.said(party, who)
-    make = portal.author.give if action == "give" else portal.author.withdraw
+    author = portal.author(party)
+    make = author.give if action == "give" else author.withdraw
     batch = make(who, said, purpose, recipient, visit.language)
     recorded = await portal.ledger.append_for(party, batch)
     key = "given_now"
@@ -139,7 +140,7 @@ async def _withdraw_at(visit: Visit, party: str, who: Person) -> bool | None:
     except AssentError:
         said = []  # a "no" needs no history; without it the record starts a new chain
     try:
-        batch: RecordBatch = visit.portal.author.withdraw_all(who, said, visit.language)
+        batch: RecordBatch = visit.portal.author(party).withdraw_all(who, said, visit.language)
         return (await visit.portal.ledger.append_for(party, batch)).proof_pending
     except AssentError:
         return None
@@ -161,7 +162,10 @@ async def data(visit: Visit) -> Response:
             return visit.t(f"value_{tag.value}")
         return tag.value
 
-    return visit.page("data.html", tab="data", cards=cards, tag_value=value)
+    def source(tag: Tag) -> str:
+        return visit.t("source_table") if tag.source == "table" else tag.source
+
+    return visit.page("data.html", tab="data", cards=cards, tag_value=value, source=source)
 
 
 async def uses(visit: Visit) -> Response:
@@ -196,7 +200,7 @@ async def receipt(visit: Visit) -> Response:
         raise Turned(404, "error_missing")
     for event, _ in await visit.portal.events(party, who):
         if event.index == index:
-            text = await asyncio.to_thread(visit.portal.receipts.make, party, event)
+            text = await asyncio.to_thread(visit.portal.receipts.make, event)
             return visit.file(text, f"receipt-{index}.jws", "application/jose")
     raise Turned(404, "error_missing")  # of others, or erased: the same answer
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -90,6 +89,8 @@ class OpenID:
         return found
 
     def _client(self) -> Any:
+        from authlib.integrations.httpx_client import AsyncOAuth2Client  # slow, and few need it
+
         return AsyncOAuth2Client(
             self.settings.client_id, self.settings.client_secret.reveal().decode(),
             scope=" ".join(self.settings.scopes), redirect_uri=self.back,

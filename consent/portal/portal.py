@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from consent.notices import Notice
+from consent.notices import Notice, default_notices
 from consent.port import PortalPort, SubjectEvent
 from consent.portal.limits import Limits
 from consent.portal.oidc import OpenID
@@ -23,6 +23,7 @@ from consent.portal.port import (
     Answer,
     Find,
     Nodes,
+    NotAnswered,
     Person,
     Question,
     ReadTags,
@@ -36,12 +37,15 @@ from consent.portal.sessions import FRESH_SECONDS, Sessions, SignedIn
 from protocol.errors import AssentError
 
 _log = logging.getLogger("assent.portal")
+# Why a node does not answer → what the page says.
+_PROBLEMS = {"shared_address": "problem_shared", "not_available": "problem_not_kept"}
 Wanted = TypeVar("Wanted", Tags, Uses)
 
 
 @dataclass
 class Portal:
     """parties: every one of the collaboration.  senders: address type → how codes reach it.
+    notices: of the parties that have their own.
 
     key: 32 bytes of this process, for digests of codes and addresses.  now: monotonic seconds;
     now_ms: the wall clock.  public: scheme and host as browsers see them, "" for any.
@@ -55,8 +59,7 @@ class Portal:
     receipts: Receipts
     senders: Mapping[str, Sender]
     openids: Mapping[str, OpenID]
-    author: Author
-    notice: Notice
+    notices: Mapping[str, Notice]
     key: bytes
     now: Callable[[], float]
     now_ms: Callable[[], int]
@@ -81,6 +84,13 @@ class Portal:
 
     def host_of(self, request: Request) -> str:
         return self.public.partition("://")[2] or request.headers.get("host", "")
+
+    def notice_of(self, party: str) -> Notice:
+        """The notice that people see for `party`: its own, or the built-in one."""
+        return self.notices.get(party) or default_notices().current()
+
+    def author(self, party: str) -> Author:
+        return Author(self.now_ms, self.random, self.notice_of(party).ref)
 
     # -- nodes -----------------------------------------------------------------------------
 
@@ -113,8 +123,8 @@ class Portal:
         ask = ReadTags if kind is Tags else ReadUses
         answer = await self.ask(party, ask(who.subjects))
         if not isinstance(answer, kind):
-            shared = getattr(answer, "reason", "") == "shared_address"
-            return "problem_shared" if shared else "problem_silent"
+            reason = answer.reason if isinstance(answer, NotAnswered) else ""
+            return _PROBLEMS.get(reason, "problem_silent")
         person.kept[party, kind.__name__] = (self.now(), answer)
         return answer
 

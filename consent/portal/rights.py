@@ -74,7 +74,7 @@ async def file(visit: Visit) -> Response:
     who = people[party]
     if right == "object":
         said = await portal.said(party, who)
-        batch = portal.author.object(who, said, visit.language)
+        batch = portal.author(party).object(who, said, visit.language)
         await portal.ledger.append_for(party, batch)
         visit.say("objected_recorded")
     await _file(visit, party, who, right, "" if right == "object" else tag, words)
@@ -104,7 +104,9 @@ async def erase(visit: Visit) -> Response:
     who = people[party]
     said = await portal.said(party, who)
     # A withdrawal first: it reaches every replica, also one that is behind with the erasure.
-    await portal.ledger.append_for(party, portal.author.withdraw_all(who, said, visit.language))
+    await portal.ledger.append_for(
+        party, portal.author(party).withdraw_all(who, said, visit.language)
+    )
     id = portal.random(ID_BYTES)
     answer = await portal.ask(party, FileRequest(who.subjects, id, "erase"))
     for subject in who.subjects:

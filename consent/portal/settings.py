@@ -67,8 +67,19 @@ class PartySignIn(Strict):
     scopes: Words = ("openid",)
 
 
+class Tls(Strict):
+    """The certificate that browsers see, PEM; paths relative to the file."""
+
+    certificate: Path
+    key: Path
+
+
 class _PortalFile(Strict):
     public_url: Text = ""
+    tls: Tls | None = None
+    notices: dict[str, Text] = Field(default_factory=dict)
+    region: Text = "CN"
+    utc_offset_minutes: Annotated[Whole, Field(ge=-840, le=840)] = 480
     proxies: Words = ()
     codes: Annotated[tuple[Annotated[Text, one_of(ADDRESS_KINDS)], ...],
                      BeforeValidator(lambda v: (v,) if isinstance(v, str) else tuple(v))] = (
@@ -84,6 +95,8 @@ class Settings:
     """public_url: scheme and host as browsers see them, "" for what it listens on.
 
     proxies: addresses whose X-Forwarded-For counts.  codes: address types that may sign in.
+    notices: files of the parties that have their own.  region: for phone numbers without a
+    country, two letters.  utc_offset_minutes: of the clock that pages show.
     """
 
     public_url: str = ""
@@ -92,6 +105,10 @@ class Settings:
     smtp: Smtp | None = None
     sms: SmsWebhook | None = None
     sign_in: Mapping[str, PartySignIn] = field(default_factory=dict)
+    tls: Tls | None = None
+    notices: Mapping[str, Path] = field(default_factory=dict)
+    region: str = "CN"
+    utc_offset_minutes: int = 480
 
 
 def load_settings(path: Path, parties: Mapping[str, object]) -> Settings:
@@ -107,16 +124,23 @@ def load_settings(path: Path, parties: Mapping[str, object]) -> Settings:
 
 def settings_of(document: Document, parties: Mapping[str, object]) -> Settings:
     file = build(_PortalFile, document.value, document)
-    for name in file.sign_in:
-        if name not in parties:
-            raise document.error(
-                ("sign_in", name), f"{name} is no party of the collaboration",
-                "use one of " + ", ".join(parties),
-            )  # fmt: skip
+    for key, named in (("sign_in", file.sign_in), ("notices", file.notices)):
+        for name in named:
+            if name not in parties:
+                raise document.error(
+                    (key, name), f"{name} is no party of the collaboration",
+                    "use one of " + ", ".join(parties),
+                )  # fmt: skip
     url = file.public_url.rstrip("/")
     parts = urlsplit(url)
     if url and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):
         raise document.error(
             ("public_url",), f'"{url}" is not scheme and host', "write https://me.example.com"
         )
-    return Settings(url, file.proxies, file.codes, file.smtp, file.sms, file.sign_in)
+    folder = Path(document.source).parent
+    tls = file.tls and Tls(certificate=folder / file.tls.certificate, key=folder / file.tls.key)
+    return Settings(
+        url, file.proxies, file.codes, file.smtp, file.sms, file.sign_in, tls,
+        {party: folder / path for party, path in file.notices.items()}, file.region,
+        file.utc_offset_minutes,
+    )  # fmt: skip

@@ -41,7 +41,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
@@ -219,8 +219,7 @@ def _check_origin(request: Request, portal: Portal) -> None:
     origin = request.headers.get("origin")
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Turned(403, "error_forbidden")
-    # A page with `no-referrer` posts with the origin "null"; the token and Sec-Fetch-Site decide.
-    if origin not in (None, "null") and urlsplit(origin).netloc != portal.host_of(request):
+    if origin is not None and urlsplit(origin).netloc != portal.host_of(request):
         raise Turned(403, "error_forbidden")
 
 

@@ -65,7 +65,7 @@ WORDS = {
     "computer is cut off, it stops by itself within 5 minutes. Totals that were already handed "
     "out cannot be called back; they are about groups.",
     "withdraw_party": "Withdraw all at {party}",
-    "notice_summary": "What you agree to when you turn something on (version {version})",
+    "notice_summary": "What you agree to at {party} when you turn something on (version {version})",
     "card_count": "{on} of {all} on",
     "to": "to {recipient}",
     "categories": "Data used:",
@@ -99,12 +99,14 @@ WORDS = {
     "problem_silent": "{party} does not answer right now. Please try again later.",
     "problem_ledger": "The ledger does not answer right now, so what you allowed at {party} "
     "cannot be shown. Please try again later.",
+    "problem_not_kept": "{party} cannot answer this yet. Please ask there directly.",
     "problem_shared": "Several customers of {party} share this address, so nothing personal is "
     "shown here. Please ask at {party} directly.",
     # data
     "data_lead": "Straight from each company's own computer, for you only.",
     "no_tags": "{party} holds no tags about you.",
     "source": "from {source}",
+    "source_table": "the company's customer table",
     "correct_or_hide": "Correct or hide",
     "value_none": "nothing known",
     "value_true": "yes",

@@ -54,7 +54,7 @@ WORDS = {
     "how_fast": "记录之后 60 秒内不再开始新的使用；如果某家公司的计算机断开连接，它会在 5 分钟内"
     "自行停止。已经交出的群体汇总数字无法收回。",
     "withdraw_party": "撤回在 {party} 的全部授权",
-    "notice_summary": "打开授权意味着同意什么（第 {version} 版）",
+    "notice_summary": "在 {party} 打开授权意味着同意什么（第 {version} 版）",
     "card_count": "已打开 {on} 项，共 {all} 项",
     "to": "提供给 {recipient}",
     "categories": "使用的数据：",
@@ -83,11 +83,13 @@ WORDS = {
     "not_withdrawn_at": "未能记录：{parties}。请稍后重试，那里没有任何改变。",
     "problem_silent": "{party} 目前没有响应，请稍后再试。",
     "problem_ledger": "账本目前没有响应，无法显示您在 {party} 的授权，请稍后再试。",
+    "problem_not_kept": "{party} 暂时无法提供此项信息，请直接向其查询。",
     "problem_shared": "{party} 有多位客户共用这个地址，因此这里不显示个人信息。"
     "请直接向 {party} 查询。",
     "data_lead": "直接来自各公司自己的计算机，只给您看。",
     "no_tags": "{party} 没有关于您的标签。",
     "source": "来源：{source}",
+    "source_table": "该公司的客户表",
     "correct_or_hide": "更正或隐藏",
     "value_none": "未知",
     "value_true": "是",

@@ -19,10 +19,8 @@ import httpx
 
 from consent.body import bodies
 from consent.leaf import Opening, commit, event, leaves, minute
-from consent.notices import default_notices
 from consent.port import Recorded, SubjectEvent
 from consent.portal.app import create
-from consent.portal.permissions import Author
 from consent.portal.port import (
     Answer,
     FileRequest,
@@ -153,8 +151,8 @@ class FakeNodes:
         purposes = ("overlap_measurement", "audience_insight", "activation")
         if party == "bank":
             return Person(subjects, 1, False, ("audience_insight",), others[:1], ("finance",))
-        return Person(subjects, 1, party in self.shared, purposes, others[:1],
-                      ("demographics", "purchases") if party == "retailer" else ("content",))  # fmt: skip
+        held = ("demographics", "purchases") if party == "retailer" else ("content",)
+        return Person(subjects, 1, party in self.shared, purposes, others[:1], held)
 
     def _uses(self, party: str) -> Sequence[Use]:
         other = "media" if party == "retailer" else "retailer"
@@ -169,7 +167,8 @@ class FakeNodes:
 class FakeReceipts:
     """A digest instead of a signature: enough to see that texts pass unchanged."""
 
-    def make(self, party: str, event: SubjectEvent) -> str:
+    def make(self, event: SubjectEvent) -> str:
+        party = json.loads(event.leaf)["party"]
         fields = {"party": party, "index": event.index, "body": event.opening.body.decode()}
         text = json.dumps(fields)
         return json.dumps([text, hashlib.sha256(text.encode()).hexdigest()])
@@ -225,7 +224,7 @@ def make(clock_ms: int | None = None, **changes: Any) -> Made:
     ledger, inbox = FakeLedger(), Inbox()
 
     def tag(attribute: str, kind: str, category: str, value: str) -> Tag:
-        return Tag(attribute, kind, category, value, "customer table", now_ms - 40 * DAY)
+        return Tag(attribute, kind, category, value, "table", now_ms - 40 * DAY)
 
     nodes = FakeNodes(
         {
@@ -244,11 +243,10 @@ def make(clock_ms: int | None = None, **changes: Any) -> Made:
     def wall() -> int:
         return now_ms + int(clock[0] * 1000)
 
-    notice = default_notices().current()
     portal = Portal(
         parties=PARTIES, nodes=nodes, ledger=ledger, receipts=FakeReceipts(),
         senders={"email": inbox, "phone": inbox}, openids={},
-        author=Author(wall, os.urandom, notice.ref), notice=notice, key=os.urandom(32),
+        notices={}, key=os.urandom(32),
         now=lambda: clock[0], now_ms=wall, random=os.urandom,
     )  # fmt: skip
     for name, value in changes.items():
