@@ -178,20 +178,22 @@ class Sandbox:
     def _start(self) -> None:
         addresses = {"coordinator": _free_address(), "consent": _free_address()}
         cards = {}
-        for name in (*addresses, *self.federation.parties):
+        for name in (*addresses, "auditor", *self.federation.parties):
             folder = _fresh(self.root / name)
-            role = name if name in addresses else "party"
+            role = "party" if name in self.federation.parties else name
             keys = create_kit(folder / "keys", name, role, address=addresses.get(name, ""))
             cards[name] = keys.card
         collaboration = Collaboration(
             coordinator=Endpoint.of(cards.pop("coordinator")),
             consent=Endpoint.of(cards.pop("consent")),
+            auditor=Endpoint.of(cards.pop("auditor")),
             parties={name: Endpoint.of(card) for name, card in cards.items()},
         )
         shared = self.root / "collaboration.yaml"
         write_text(shared, dump_collaboration(collaboration))
         for name in addresses:
             self._commands[name] = [name, "run", "--collaboration", str(shared), "--sandbox"]
+        self._commands["auditor"] = ["audit", "witness", "--collaboration", str(shared)]
         for name, party in self.federation.parties.items():
             file = self.root / name / "party.yaml"
             write_text(file, dump_party(party, self.federation.key_bits))

@@ -166,4 +166,3 @@ class Stretch:
             stage="consent",
             next_step="ask the operator of the consent service; what was sent is kept as evidence",
         )
-

@@ -75,7 +75,10 @@ def stand(
     folder.mkdir(parents=True, exist_ok=True)
     witnesses = {
         name: Witness(
-            f"sqlite:///{folder}/witness-{name}.db", trust.logs(), [witness_signer(one, name)], clock
+            f"sqlite:///{folder}/witness-{name}.db",
+            trust.logs(),
+            [witness_signer(one, name)],
+            clock,
         )
         for name, one in keys.items()
     }

@@ -120,7 +120,7 @@ def _check_safe(listen: str, settings: Settings) -> None:
     )
 
 
-class _Quiet(uvicorn.Server):
+class _Quiet(uvicorn.Server):  # type: ignore[misc]  # the library has no types
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the process's own handlers stay (protocol.transport.hub)

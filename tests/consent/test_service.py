@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from consent.store import ConsentStore
 
 from catalog.collaboration import Collaboration, Endpoint, dump_collaboration
 from consent import codec
@@ -23,7 +24,6 @@ from consent.client import ConsentClient
 from consent.records import BATCH_ROWS
 from consent.replica import Replica
 from consent.service import serving
-from consent.store import ConsentStore
 from protocol.errors import Failed, Refused
 from protocol.identity import Keys, create_keys
 from protocol.transport.kit import create_kit

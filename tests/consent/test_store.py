@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from consent.store import ConsentStore
 
 from consent.local import LocalConsent
 from consent.purposes import State
 from consent.records import BATCH_ROWS, joined
-from consent.store import ConsentStore
 from protocol.errors import Failed, ProtocolViolation
 from tests.consent import made
 

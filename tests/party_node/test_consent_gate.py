@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from consent.store import ConsentStore
 
 from catalog.federation import load_federation
 from catalog.vocabulary import CATEGORIES, PURPOSES
 from consent.local import LocalConsent
 from consent.port import Head, ReplicaPage
 from consent.records import RecordBatch
-from consent.store import ConsentStore
 from party_node import consent_gate
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
