@@ -66,8 +66,8 @@ class OpenID:
                     _endpoint(provider, "token_endpoint"), code=code,
                     grant_type="authorization_code", code_verifier=remembered["verifier"],
                 )  # fmt: skip
-                keys = await client.get(_endpoint(provider, "jwks_uri"), withhold_token=True)
-            key_set = KeySet.import_key_set(keys.json())
+            keys = await self._get(_endpoint(provider, "jwks_uri"))
+            key_set = KeySet.import_key_set(keys)
             token = jwt.decode(str(answer["id_token"]), key_set, algorithms=ALGORITHMS)
         except Exception as error:  # Authlib, httpx, JSON and JOSE each have their own
             raise _failed(self.party, "its sign-in did not complete") from error
@@ -78,15 +78,18 @@ class OpenID:
     async def _discover(self) -> dict[str, Any]:
         address = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT, transport=self.transport) as client:
-                answer = await client.get(address)
-                answer.raise_for_status()
-                found = answer.json()
+            found = await self._get(address)
         except (httpx.HTTPError, ValueError) as error:
             raise _failed(self.party, "its sign-in is not reachable") from error
         if not isinstance(found, dict) or found.get("issuer") != self.settings.issuer:
             raise _failed(self.party, "its sign-in names another issuer")
         return found
+
+    async def _get(self, address: str) -> Any:
+        async with httpx.AsyncClient(timeout=TIMEOUT, transport=self.transport) as client:
+            answer = await client.get(address)
+            answer.raise_for_status()
+            return answer.json()
 
     def _client(self) -> Any:
         from authlib.integrations.httpx_client import AsyncOAuth2Client  # slow, and few need it

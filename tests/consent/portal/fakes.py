@@ -6,12 +6,13 @@ small table; both can be told to be silent.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -271,3 +272,20 @@ async def sign_in(made: Made, browser: httpx.AsyncClient, address: str = ANNA) -
     form = {"csrf": token(page.text), "code": made.inbox.code}
     answer = await browser.post("/sign-in/enter", data=form)
     assert answer.headers["location"] == "/permissions", answer.text
+
+
+Story = Callable[[Made, httpx.AsyncClient, str], Awaitable[None]]
+ROW = {"party": "retailer", "purpose": "audience_insight", "recipient": "media"}
+
+
+def told(story: Story, made: Made | None = None, address: str = ANNA) -> Made:
+    """Runs a story of somebody who is signed in; hands it the form token."""
+    made = made or make()
+
+    async def run() -> None:
+        async with made.browser() as browser:
+            await sign_in(made, browser, address)
+            await story(made, browser, token((await browser.get("/permissions")).text))
+
+    asyncio.run(run())
+    return made
