@@ -207,6 +207,7 @@ WORDS = {
     "state_objection_ended": "Objection ended",
     "state_restriction_ended": "Restriction ended",
     "channel_import": "from the company's records",
+    "channel_bulk": "from a list of the company",
     "channel_declaration": "declared by the company",
     "channel_counter": "at the counter",
     "channel_portal": "on this page",
