@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from assent import audit_commands, consent_commands, job_commands, service_commands
+from assent import audit_commands, consent_commands, job_commands, portal_commands, service_commands
 from assent.lifeline import hold
 from protocol.errors import AssentError
 
@@ -35,6 +35,7 @@ app.add_typer(service_commands.node, name="node")
 app.add_typer(service_commands.coordinator, name="coordinator")
 app.add_typer(audit_commands.audit, name="audit")
 app.add_typer(consent_commands.consent, name="consent")
+app.add_typer(portal_commands.portal, name="portal")
 app.command("doctor")(service_commands.doctor)
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -56,14 +56,19 @@ def gate(quick: bool) -> list[Row]:
     return run(PEOPLE // 10 if quick else PEOPLE)
 
 
+def portal(quick: bool) -> list[Row]:
+    from bench.portal_bench import run
+
+    return run(2.0 if quick else 10.0)
+
+
 def _complain(name: str, status: str, error: str) -> None:
     if status != "released":
         sys.exit(f"{name} ended {status}: {error}")
 
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate,
-}  # fmt: skip
+    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal}  # fmt: skip
 
 
 def machine() -> list[str]:

@@ -34,6 +34,7 @@ from consent.records import RecordBatch, Scope, new_batch
 from consent.replica import WINDOW_SECONDS, Replica
 from consent.subjects import SubjectIndex
 from consent.trust import Trust
+from party_node.person_lookup import PersonLookup
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
@@ -138,6 +139,11 @@ class NodeGate:
 
     def close(self) -> None:
         self._replica.close()
+
+    @property
+    def lookup(self) -> PersonLookup:
+        """For the portal's questions: from an address to rows and tokens."""
+        return PersonLookup(self._pseudonyms, self._subjects)
 
     # -- the gate --------------------------------------------------------------------------
 

@@ -98,6 +98,14 @@ class Control(node_pb2_grpc.NodeServicer):
             await _abort(context, error)
 
     @_in_words
+    async def ListRights(self, request: Any, context: Any) -> Any:
+        return pb.NodeRights(requests=json.dumps(self._desk.rights(), ensure_ascii=False))
+
+    @_in_words
+    async def SettleRight(self, request: Any, context: Any) -> Any:
+        return pb.NodeAck(message=self._desk.settle(request.id, request.state, request.answer))
+
+    @_in_words
     async def Status(self, request: Any, context: Any) -> Any:
         return pb.NodeStatus(status=json.dumps(self._desk.status(), ensure_ascii=False))
 

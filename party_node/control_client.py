@@ -168,6 +168,18 @@ class NodeClient:
         with self._words():
             yield from self._stub.ImportConsents(pieces())
 
+    def rights(self) -> list[dict[str, Any]]:
+        """What people asked this party for, unanswered ones first."""
+        with self._words():
+            reply = self._stub.ListRights(pb.NodeListRequest(), timeout=30)
+        loaded: list[dict[str, Any]] = json.loads(reply.requests)
+        return loaded
+
+    def settle(self, id: str, state: str, answer: str) -> str:
+        request = pb.NodeRightSettled(id=id, state=state, answer=answer)
+        with self._words():
+            return str(self._stub.SettleRight(request, timeout=30).message)
+
     def status(self, timeout: float = 10.0) -> dict[str, Any]:
         with self._words():
             reply = self._stub.Status(pb.NodeStatusRequest(), timeout=timeout)

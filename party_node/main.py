@@ -14,7 +14,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
@@ -30,6 +30,9 @@ from protocol.paillier.kernel import Kernel
 from protocol.psi.ecdh import Curve
 from protocol.transport.kit import load_kit
 from protocol.transport.probe import explain
+
+if TYPE_CHECKING:
+    from party_node.node import Node
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two knocks
 _log = logging.getLogger("assent.node")
@@ -137,6 +140,8 @@ async def _serve(
     if not stop.is_set():
         importing.result()  # raises what is wrong with the file or the ledger
         tasks = [cosigning, asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
+        if collaboration.portal is not None:
+            tasks.append(asyncio.create_task(answer_people(node, collaboration, keys)))
         state |= {"ready": True, "doing": "waiting for steps"}
         _log.info("ready")
     done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -151,6 +156,30 @@ async def _serve(
     for task in done:
         if task is not waiter:
             task.result()  # raises what ended the node
+
+
+async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) -> None:
+    """Leases the portal's questions until cancelled."""
+    from consent.portal.client import PortalLease
+    from party_node.subject_requests import SubjectRequests, serve
+
+    assert collaboration.portal is not None
+    ctx = node.ctx
+    requests = SubjectRequests(
+        party=ctx.party,
+        others=[name for name in collaboration.parties if name != ctx.name],
+        lookup=ctx.gate.lookup,
+        table=ctx.dataset,
+        requests=ctx.rights,
+        history=None,
+        loaded_ms=int(ctx.now() * 1000),
+        now=time.monotonic,
+    )
+    lease = PortalLease(collaboration.portal.card(), keys)
+    try:
+        await serve(requests, lease)
+    finally:
+        await lease.close()
 
 
 async def _reach(server: Card, keys: Keys, stop: asyncio.Event) -> None:

@@ -143,3 +143,19 @@ class NodeStatus(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     status: str
     def __init__(self, status: _Optional[str] = ...) -> None: ...
+
+class NodeRights(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: str
+    def __init__(self, requests: _Optional[str] = ...) -> None: ...
+
+class NodeRightSettled(_message.Message):
+    __slots__ = ("id", "state", "answer")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    state: str
+    answer: str
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...
