@@ -20,7 +20,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from consent.codec import batch_from_bytes, batch_to_bytes
-from consent.errors import NoteError
+from consent.errors import NoteError, ProofError
 from consent.log_database import blob, failing_closed, open_url, writing
 from consent.merkle import CompactRange
 from consent.policy import CheckedCheckpoint, check_checkpoint
@@ -328,7 +328,10 @@ class Replica:
                 "witness_quorum_missing", "no quorum of witnesses has seen the consent log's head"
             )
         # 4. The copy is the tree of that checkpoint.
-        tree = CompactRange.load(held.size, blob(held.tree))
+        try:
+            tree = CompactRange.load(held.size, blob(held.tree))
+        except ProofError as error:
+            raise self._refused("consent_behind", error.info.cause) from error
         if checked.checkpoint.size != held.size or checked.checkpoint.root != tree.root():
             raise self._refused("consent_behind", "the copy is not what its checkpoint covers")
         # 5. It is younger than the window, and not from the future.

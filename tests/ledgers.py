@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog.collaboration import Endpoint
 from consent.ledger import Ledger, Places
 from consent.local import LocalConsent
 from consent.log_writer import Cosigner, Pace
 from consent.trust import AUDITOR, Trust, witness_signer
 from consent.witness import Witness
 from protocol.identity import Keys, create_keys
+from protocol.transport.kit import load_kit, write_private
 
 QUICK = Pace(linger=0.0, grace=0.0)
 
@@ -84,3 +87,29 @@ def stand(
     }
     ledger = _ledger(folder, consent, trust, witnesses, clock, keys, pace)
     return Stand(folder, keys, consent, clock, trust, witnesses, ledger)
+
+
+def keep(stand: Stand) -> None:
+    """Everybody's keys beside the ledger, insecurely, so that another process is the same stand."""
+    for name, one in (*stand.keys.items(), ("consent", stand.consent)):
+        folder = stand.folder / "keys" / name
+        folder.mkdir(parents=True)
+        secrets = (one.tls_key, one.signing, one.sealing, one.storage)
+        for file, secret in zip(_KEY_FILES, secrets, strict=True):
+            write_private(folder / file, secret.reveal())
+        (folder / "card.json").write_text(json.dumps(one.card.to_dict()))
+
+
+def kept(folder: Path, clock: Callable[[], float]) -> Stand:
+    """The stand that `keep` kept."""
+    keys = {path.name: _kept_keys(path) for path in sorted((folder / "keys").iterdir())}
+    consent = keys.pop("consent")
+    return stand(folder, clock, keys, consent)
+
+
+def _kept_keys(folder: Path) -> Keys:
+    fields = json.loads((folder / "card.json").read_text())
+    return load_kit(folder, Endpoint(**fields).card())
+
+
+_KEY_FILES = ("tls.pem", "signing.key", "sealing.key", "storage.key")
