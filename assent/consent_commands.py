@@ -1,13 +1,15 @@
-"""`assent consent verify-receipt`: what a person can check alone."""
+"""`assent consent import|verify-receipt`: a file of consents, and what a person checks alone."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assent.service_commands import NodeFolder
 from assent.service_commands import consent as consent
 from protocol.errors import BadInput, Failed, ProtocolViolation
 
@@ -50,6 +52,48 @@ def verify_receipt(
         typer.echo(f"{receipt}: does not verify: {cause}", err=True)
         raise typer.Exit(1) from None
     typer.echo(_as_json(found) if as_json else _in_words(found))
+
+
+@consent.command("import")
+def consent_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    node: NodeFolder = Path("node"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Record a CSV or Parquet file of consents, once.  Exit 2 if rows were left out as bad."""
+    from party_node.control_client import NodeClient
+
+    if not file.is_file():
+        raise BadInput(f"{file}: {'is not a file' if file.exists() else 'does not exist'}")
+    report = ""
+    quiet = not sys.stderr.isatty()
+    for step in NodeClient(node).import_consents(file):
+        report = step.report or report
+        share = f" {step.done:,} of {step.total:,}" if step.total else ""
+        if not quiet:
+            typer.echo(f"\r\x1b[K{step.doing}{share}", nl=False, err=True)
+    if not quiet:
+        typer.echo(err=True)
+    if not report:
+        raise Failed("node_error", "the node sent no report", next_step="import the file again")
+    said = json.loads(report)
+    if as_json:
+        typer.echo(report)
+    else:
+        typer.echo(
+            f"{said['rows']:,} rows: {said['recorded']:,} recorded, {said['held']:,} held "
+            f"already, {said['repeated']:,} repeated, {said['refused_before']:,} left out "
+            f"because the person had said no, {said['bad']:,} bad"
+        )
+    if said["bad"]:
+        for row, reason in said["bad_rows"]:
+            typer.echo(f"{file} row {row}: {reason}", err=True)
+        if said["bad"] > len(said["bad_rows"]):
+            typer.echo(f"… and {said['bad'] - len(said['bad_rows']):,} more", err=True)
+        raise BadInput(
+            f"{file}: {said['bad']:,} of {said['rows']:,} rows were left out",
+            next_step="correct them and import the file again; the others are recorded",
+        )
 
 
 def _read(path: Path) -> bytes:

@@ -44,7 +44,8 @@ PROTOCOLS = (
     "lookalike",
     "audience",
 )
-PROTOCOLS_BUILT = ("psi", "crosstab")  # the others are known words that this version refuses
+# The others are known words that this version refuses.
+PROTOCOLS_BUILT = ("psi", "crosstab", "secure_sum", "rfm", "ltv", "kmeans")
 
 MODES = ("keyed", "ecdh")
 REVEALS = ("hidden", "members")

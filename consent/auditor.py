@@ -12,16 +12,28 @@ import signal
 import time
 from pathlib import Path
 
-from catalog.collaboration import load_collaboration
+from catalog.collaboration import Collaboration, load_collaboration
 from consent.client import AuditorClient
 from consent.trust import AUDITOR, Trust, witness_signer
 from consent.witness import Witness
 from protocol.errors import AssentError, BadInput
 from protocol.identity import Keys
-from protocol.transport.kit import load_kit
+from protocol.transport.kit import load_kit, load_signing
 
 _PAUSE = 1.0
 _log = logging.getLogger("assent.auditor")
+
+
+def whose_keys(collaboration: Collaboration, keys_folder: Path) -> Keys:
+    """The keys in `keys_folder`, of whichever party or auditor they are.  Raises BadInput."""
+    public = load_signing(keys_folder)
+    for card in collaboration.all_cards():
+        if card.signing_key == public and card.role in ("party", "auditor"):
+            return load_kit(keys_folder, card)
+    raise BadInput(
+        f"{keys_folder}: these keys are of no party and no auditor of the collaboration",
+        next_step="name the folder that `assent kit create` made, with --keys",
+    )
 
 
 def auditor_keys(collaboration_file: Path, keys_folder: Path) -> Keys:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from consent.body import bodies
+from consent.body import batch_of, bodies
 from consent.bundle import Source, bundle_lines, end_line
 from consent.leaf import CONSENT, JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, Event, read_body
 from consent.log import Log
@@ -28,7 +28,8 @@ from consent.log_writer import Cosigner, LogWriter, Pace
 from consent.log_writer import Recorded as Written
 from consent.port import Entry, Head, JobEvent, Recorded, ReplicaPage, SubjectEvent
 from consent.purposes import PERMITTING
-from consent.records import BATCH_ROWS, ID_BYTES, RecordBatch, record_ids
+from consent.records import BATCH_ROWS, ID_BYTES, RecordBatch, joined, record_ids
+from consent.state_machine import check_batch
 from consent.trust import AUDITOR, Trust, base_of, consent_origin, jobs_origin, log_signer
 from protocol.errors import ProtocolViolation
 from protocol.identity import Keys
@@ -59,6 +60,8 @@ class _Open:
     log: Log
     writer: LogWriter
     files: LogFiles
+    checking: threading.Lock = field(default_factory=threading.Lock)
+    under_way: dict[int, RecordBatch] = field(default_factory=dict)
 
 
 class Ledger:
@@ -202,13 +205,19 @@ class Ledger:
             yield line
         yield end_line(count, digest.hexdigest())
 
+    def origins_for(self, reader: str) -> list[str]:
+        """The logs of which `reader`, a party or the auditor, may have a bundle."""
+        own = [one for party, one in self._consent.items() if reader in (party, AUDITOR)]
+        return [*own, self.jobs]
+
     def _sources(self, reader: str) -> Iterator[Source]:
         for party, origin in self._consent.items():
             if reader in (party, AUDITOR):
                 one = self._logs[origin]
-                yield Source(origin, one.storage, one.openings)
+                yield Source(origin, one.storage, one.openings, (party,))
         one = self._logs[self.jobs]
-        yield Source(self.jobs, one.storage, one.openings)
+        opened = tuple(self._consent) if reader == AUDITOR else (reader,)
+        yield Source(self.jobs, one.storage, one.openings, opened)
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -226,7 +235,26 @@ class Ledger:
             )
         ]
         permits = bool(np.isin(batch.states, _PERMITTING).any())
-        return self._of(party).writer.submit(events, needs_quorum=permits)
+        one = self._of(party)
+        with one.checking:
+            check_batch(self._said_before(one, batch), batch)
+            written = one.writer.submit(events, needs_quorum=permits)
+            # What is on its way counts as said: two that arrive together do not pass each other.
+            one.under_way[id(written)] = batch
+        written.add_done_callback(lambda done: one.under_way.pop(id(done), None))
+        return written
+
+    @staticmethod
+    def _said_before(one: _Open, batch: RecordBatch) -> RecordBatch:
+        """Everything that the log says about the people of `batch`, and is about to say."""
+        under_way = list(one.under_way.values())
+        people = np.unique(np.ascontiguousarray(batch.subjects).view("V32").ravel()).tolist()
+        stored = [
+            found.opening.body
+            for found in one.openings.of_subjects(people)
+            if found.opening is not None and found.index < one.log.size
+        ]
+        return joined([batch_of(stored), *under_way])
 
     def log_job(self, party: str, event: JobEvent) -> Future[Written]:
         """Logs what `party` says about a job; see `consent.job_record` for the body."""

@@ -271,6 +271,12 @@ class SqlOpenings:
     def of_subject(self, subject: bytes) -> list[int]:
         return [one.index for one in self._select(OPENINGS.c.subject == subject)]
 
+    def of_subjects(self, subjects: Sequence[bytes]) -> list[StoredOpening]:
+        found: list[StoredOpening] = []
+        for start in range(0, len(subjects), 500):
+            found += self._select(OPENINGS.c.subject.in_(subjects[start : start + 500]))
+        return sorted(found, key=lambda one: one.index)
+
     def faults(self) -> list[str]:
         return broken_structure(self._engine)
 

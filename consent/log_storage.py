@@ -97,6 +97,10 @@ class Openings(Protocol):
 
     def of_subject(self, subject: bytes) -> list[int]: ...
 
+    def of_subjects(self, subjects: Sequence[bytes]) -> list[StoredOpening]:
+        """Of all these, in the order of the log."""
+        ...
+
     def faults(self) -> list[str]:
         """What is wrong with the database itself, in words."""
 

@@ -84,6 +84,24 @@ def check_batch(earlier: RecordBatch, batch: RecordBatch) -> None:
     whole = joined([earlier.take(np.flatnonzero(about_them)), fresh])
     first_new = len(whole) - len(fresh)
     who = index.find(whole.subjects)
+    if illegal := _illegal_steps(whole, who, first_new):
+        row, (before, after) = min(illegal.items())
+        raise _illegal(
+            f"record {row - first_new + 1} of {len(fresh)} new ones says {after.word} "
+            f"after {before.word}"
+        )
+    _check_links(whole, who, first_new)
+
+
+def illegal_steps(batch: RecordBatch) -> dict[int, tuple[State, State]]:
+    """Every row of a whole log that cannot follow what was said before: (before, after)."""
+    return _illegal_steps(batch, SubjectIndex(batch.subjects).find(batch.subjects), 0)
+
+
+def _illegal_steps(
+    whole: RecordBatch, who: npt.NDArray[np.int32], first_new: int
+) -> dict[int, tuple[State, State]]:
+    found: dict[int, tuple[State, State]] = {}
     for cell in _different_cells(whole):
         covering = np.array([scope.covers(*cell) for scope in whole.scopes], dtype=bool)
         rows = np.flatnonzero(covering[whole.scope_codes] & (whole.states != UNCHANGED))
@@ -92,14 +110,9 @@ def check_batch(earlier: RecordBatch, batch: RecordBatch) -> None:
         before = np.zeros(len(rows), np.uint8)
         same = who[rows][1:] == who[rows][:-1]
         before[1:][same] = states[:-1][same]
-        wrong = np.flatnonzero(~LEGAL[before, states] & (rows >= first_new))
-        if len(wrong):
-            one = wrong[np.argmin(rows[wrong])]
-            raise _illegal(
-                f"record {int(rows[one]) - first_new + 1} of {len(fresh)} new ones says "
-                f"{State(states[one]).word} after {State(before[one]).word}"
-            )
-    _check_links(whole, who, first_new)
+        for one in np.flatnonzero(~LEGAL[before, states] & (rows >= first_new)):
+            found.setdefault(int(rows[one]), (State(before[one]), State(states[one])))
+    return found
 
 
 def _check_links(whole: RecordBatch, who: npt.NDArray[np.int32], first_new: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,7 @@ class NodeGate:
         self._random = random
         self._background: set[asyncio.Task[bool]] = set()
         self._subjects = _row_subjects(tokens, rows)
+        self.notices = notices
         self._gate = Gate(replica, self._subjects, notices.is_outdated)
 
     @classmethod
@@ -241,6 +242,22 @@ class NodeGate:
             await self._appended(piece)
         await self.sync()
         return ImportReport(len(stated), len(batch))
+
+    async def import_records(
+        self,
+        make: Callable[[Pseudonyms, Iterable[RecordBatch]], RecordBatch],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """Logs what `make` makes of the log so far; progress: records logged, of how many."""
+        await self.sync()
+        batch = await asyncio.to_thread(make, self._pseudonyms, self._replica.batches())
+        done = 0
+        progress(done, len(batch))
+        for piece in batch.pieces():
+            await self._appended(piece)
+            done += len(piece)
+            progress(done, len(batch))
+        await self.sync()
 
     async def _appended(self, batch: RecordBatch) -> None:
         """Waits for witnesses that start later than this node; anything else is raised."""
