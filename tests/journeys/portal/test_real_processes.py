@@ -147,6 +147,7 @@ def test_a_person_sees_gives_withdraws_proves_and_is_erased(tmp_path: Path) -> N
         page.get_by_role("button", name="Send me a code").click()
         page.get_by_label("Code of 6 digits").fill(made.code())
         page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/permissions")
 
         # Everything is off; what is turned on is on at the ledger, not only on the page.
         switches = page.get_by_role("switch")
