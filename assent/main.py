@@ -77,7 +77,7 @@ def sandbox_up(
 
     _stop_in_order(0)
     loaded = check_federation(federation)
-    with Sandbox(loaded, keep=keep, progress=Progress.stderr()) as running:
+    with Sandbox(loaded, keep=keep, progress=Progress.stderr(), portal=True) as running:
         for line in running.addresses():
             typer.echo(line)
         typer.echo("press Ctrl-C to stop")
