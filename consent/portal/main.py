@@ -96,7 +96,7 @@ def assemble(
             party: oidc.OpenID(party, chosen, f"{public}/sign-in/back", time.time)
             for party, chosen in settings.sign_in.items()
         },
-        notices={party: load_notices(path).current() for party, path in settings.notices.items()},
+        notices={party: load_notices(path) for party, path in settings.notices.items()},
         key=os.urandom(32),
         now=time.monotonic,
         now_ms=lambda: int(time.time() * 1000),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consent.body import batch_of
+from consent.notices import Notices
 from consent.port import SubjectEvent
 from consent.portal.port import Person
 from consent.purposes import (
@@ -31,7 +32,7 @@ from consent.purposes import (
 )
 from consent.records import RecordBatch, new_batch
 from consent.terms import NoticeRef, Scope, Terms
-from protocol.errors import Refused
+from protocol.errors import ProtocolViolation, Refused
 
 Cell = tuple[str, str, str]  # purpose, recipient, category
 
@@ -51,6 +52,7 @@ class Said:
     valid_until_ms: int
     record_id: bytes
     revision: int
+    outdated: bool  # said under a notice that a material change replaced, or an unknown one
 
     @property
     def word(self) -> str:
@@ -64,6 +66,7 @@ class Row:
 
     categories: all that the row speaks of.  since_ms, until_ms: 0 when there is none.
     said: the state of the last event, NO_RECORD when the person was never asked.
+    outdated: it was allowed under a text that has changed in substance since.
     """
 
     purpose: str
@@ -74,6 +77,7 @@ class Row:
     until_ms: int
     said: int
     objected: bool
+    outdated: bool = False
     used_ms: int = 0
 
     @property
@@ -86,8 +90,13 @@ class Row:
         return self.permitted and len(self.on) < len(self.categories)
 
 
-def read(subject: bytes, events: Sequence[SubjectEvent]) -> list[Said]:
-    """The consent events of one token, in the order of the log."""
+def read(
+    subject: bytes, events: Sequence[SubjectEvent], notices: Notices | None = None
+) -> list[Said]:
+    """The consent events of one token, in the order of the log.
+
+    notices: what the party's texts are; None: whether one is outdated does not matter.
+    """
     if not events:
         return []
     batch = batch_of([event.opening.body for event in events])
@@ -104,9 +113,20 @@ def read(subject: bytes, events: Sequence[SubjectEvent]) -> list[Said]:
             int(batch.valid_until_ms[i]),
             batch.record_ids[i].tobytes(),
             int(batch.revisions[i]),
+            notices is not None
+            and _outdated(batch.terms[int(batch.terms_codes[i])].notice, notices),
         )
         for i, event in enumerate(events)
     ]
+
+
+def _outdated(notice: NoticeRef | None, notices: Notices) -> bool:
+    if notice is None:
+        return False  # as in the gate: a consent of an older system, whose text is not known
+    try:
+        return notices.is_outdated(notice)
+    except ProtocolViolation:
+        return True  # the gate refuses what names a text that nobody has
 
 
 def rows(person: Person, said: Sequence[Said], now_ms: int) -> list[Row]:
@@ -138,6 +158,7 @@ def _row(
     return Row(
         purpose, recipient, ordered, on, last.time_ms, min(ends, default=0) if on else 0,
         last.state, any(one.objected for one in judged.values()),
+        any(one.outdated for one in judged.values()),
     )  # fmt: skip
 
 
@@ -147,6 +168,7 @@ class _Judged:
     time_ms: int
     until_ms: int
     objected: bool
+    outdated: bool
     permits: bool
 
 
@@ -167,12 +189,14 @@ def _judge(cell: Cell, said: Sequence[Said], now_ms: int) -> _Judged:
             if event.flags & (sets | ends):
                 holds[event.subject] = bool(event.flags & sets)
     if not last:
-        return _Judged(NO_RECORD, 0, 0, any(objected.values()), False)
+        return _Judged(NO_RECORD, 0, 0, any(objected.values()), False, False)
     strictest = max(last.values(), key=lambda one: (_state_now(one, now_ms), one.time_ms))
     state = _state_now(strictest, now_ms)
     against = any(objected.values())
-    permits = state in PERMITTING and not against and not any(restricted.values())
-    return _Judged(state, strictest.time_ms, strictest.valid_until_ms, against, permits)
+    outdated = any(one.outdated and _state_now(one, now_ms) in PERMITTING for one in last.values())
+    permits = state in PERMITTING and not (against or outdated or any(restricted.values()))
+    until = strictest.valid_until_ms
+    return _Judged(state, strictest.time_ms, until, against, outdated, permits)
 
 
 def _state_now(said: Said, now_ms: int) -> int:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from consent.notices import Notice, default_notices
+from consent.notices import Notice, Notices, default_notices
 from consent.port import PortalPort, SubjectEvent
 from consent.portal.limits import Limits
 from consent.portal.oidc import OpenID
@@ -59,7 +59,7 @@ class Portal:
     receipts: Receipts
     senders: Mapping[str, Sender]
     openids: Mapping[str, OpenID]
-    notices: Mapping[str, Notice]
+    notices: Mapping[str, Notices]
     key: bytes
     now: Callable[[], float]
     now_ms: Callable[[], int]
@@ -87,7 +87,10 @@ class Portal:
 
     def notice_of(self, party: str) -> Notice:
         """The notice that people see for `party`: its own, or the built-in one."""
-        return self.notices.get(party) or default_notices().current()
+        return self._notices(party).current()
+
+    def _notices(self, party: str) -> Notices:
+        return self.notices.get(party) or default_notices()
 
     def author(self, party: str) -> Author:
         return Author(self.now_ms, self.random, self.notice_of(party).ref)
@@ -136,7 +139,7 @@ class Portal:
         pairs = [
             pair
             for subject, events in zip(who.subjects, found, strict=True)
-            for pair in zip(events, read(subject, events), strict=True)
+            for pair in zip(events, read(subject, events, self._notices(party)), strict=True)
         ]
         return sorted(pairs, key=lambda pair: pair[0].index)
 

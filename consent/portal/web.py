@@ -134,6 +134,7 @@ class Visit:
             "list_of": self.listed,
             "state": lambda code: State(code).word,
             "token": self._token,
+            "gap": "" if self.language == "zh-CN" else " ",  # between two sentences
             "tab": tab,
             "title": f"tab_{tab}",
         }

@@ -75,6 +75,8 @@ WORDS = {
     "until_withdrawn": "until you take it back",
     "off_since": "{state} on {time}",
     "never_asked": "never turned on",
+    "notice_changed": "the text has changed since you agreed, so it is off until you turn it "
+    "on again",
     "objected_now": "you object to this use",
     "last_used": "last used {time}",
     "never_used": "never used",

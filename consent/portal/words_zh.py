@@ -64,6 +64,7 @@ WORDS = {
     "until_withdrawn": "直到您撤回",
     "off_since": "{state}（{time}）",
     "never_asked": "从未打开",
+    "notice_changed": "您同意之后条款有实质变化，在您重新打开之前保持关闭",
     "objected_now": "您已反对此项使用",
     "last_used": "最近使用于 {time}",
     "never_used": "从未使用",

@@ -49,3 +49,9 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def press(page: Any, button: Any) -> None:
+    """Clicks what sends a form, and waits for the page that answers."""
+    with page.expect_navigation():
+        button.click()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.consent.portal.fakes import ANNA, Made, make
-from tests.journeys.portal.browser import chromium, served
+from tests.journeys.portal.browser import chromium, press, served
 from tests.journeys.shell import until
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ class Open:
         before = len(self.made.inbox.messages)
         self.go("sign-in")
         self.page.fill("#address", ANNA)
-        self.page.click("main button")
+        press(self.page, self.page.locator("main button"))
         until(lambda: len(self.made.inbox.messages) > before, 10, "no code")
         self.page.fill("#code", self.made.inbox.code)
         self.page.click("main button")
@@ -73,16 +73,16 @@ def test_every_page_is_axe_clean_and_needs_no_sideways_scrolling(
     window.go("sign-in")
     check("sign-in")
     page.fill("#address", "nonsense")
-    page.click("main button")
+    press(page, page.locator("main button"))
     check("sign-in with a problem")
     window.go("sign-in")
     page.fill("#address", ANNA)
-    page.click("main button")
+    press(page, page.locator("main button"))
     check("enter")
     window.sign_in()
-    page.get_by_role("switch").nth(1).click()
+    press(page, page.get_by_role("switch").nth(1))
     check("permissions after giving")
-    page.get_by_role("switch").nth(1).click()
+    press(page, page.get_by_role("switch").nth(1))
     check("permissions after withdrawing")
     window.made.nodes.silent = {"media"}
     for name in PAGES:
@@ -91,7 +91,7 @@ def test_every_page_is_axe_clean_and_needs_no_sideways_scrolling(
     window.made.nodes.silent = set()
     page.goto(f"{window.address}/rights?party=retailer&tag=spend")
     page.get_by_role("radio").first.check()
-    page.click("#file button")
+    press(page, page.locator("#file button"))
     check("rights with a request")
 
 
@@ -151,10 +151,10 @@ def test_everything_works_without_javascript_and_asks_nobody_else(opened: Any) -
     window = opened(java_script_enabled=False)
     page = window.page
     window.sign_in()
-    page.get_by_role("switch").nth(0).click()
-    page.get_by_role("switch").nth(3).click()
+    press(page, page.get_by_role("switch").nth(0))
+    press(page, page.get_by_role("switch").nth(3))
     assert page.locator("[aria-checked=true]").count() == 2
-    page.get_by_role("button", name="Withdraw all", exact=True).click()
+    press(page, page.get_by_role("button", name="Withdraw all", exact=True))
     assert page.locator("[aria-checked=true]").count() == 0
     assert "No new use begins more than 60 seconds from now" in page.locator("main").inner_text()
     for name in PAGES:
@@ -175,12 +175,12 @@ def test_withdrawing_is_no_harder_than_giving(opened: Any) -> None:
     window.sign_in()
     switch = page.get_by_role("switch").nth(2)
     giving = switch.bounding_box()
-    switch.click()
+    press(page, switch)
     taking = page.get_by_role("switch").nth(2).bounding_box()
     assert (giving["width"], giving["height"]) == (taking["width"], taking["height"])
     assert giving["width"] >= 44
     assert giving["height"] >= 44
-    page.get_by_role("switch").nth(2).click()
+    press(page, page.get_by_role("switch").nth(2))
     assert page.locator("[aria-checked=true]").count() == 0
     everything = page.get_by_role("button", name="Withdraw all", exact=True).bounding_box()
     assert everything["width"] * everything["height"] > giving["width"] * giving["height"]
@@ -194,8 +194,8 @@ def test_the_language_can_be_changed_on_every_page(opened: Any) -> None:
     window.sign_in()
     for name in ("permissions", "data", "uses", "history", "rights"):
         window.go(name)
-        window.page.get_by_role("link", name="中文").click()
+        press(window.page, window.page.get_by_role("link", name="中文"))
         assert window.page.url.endswith(f"/{name}")
         assert window.page.locator("html").get_attribute("lang") == "zh-CN"
-        window.page.get_by_role("link", name="English").click()
+        press(window.page, window.page.get_by_role("link", name="English"))
         assert window.page.locator("html").get_attribute("lang") == "en"

@@ -22,7 +22,7 @@ import pytest
 from catalog.collaboration import card_text, dump_collaboration, join_cards
 from protocol.transport.kit import create_kit
 from tests.architecture.sources import ROOT
-from tests.journeys.portal.browser import chromium
+from tests.journeys.portal.browser import chromium, press
 from tests.journeys.shell import free_port, until
 
 pytestmark = pytest.mark.slow
@@ -132,8 +132,7 @@ class Companies:
 
 
 def _flip(page: Any, name: str) -> None:
-    page.get_by_role("switch", name=name).click()
-    page.wait_for_load_state()
+    press(page, page.get_by_role("switch", name=name))
 
 
 def test_a_person_sees_gives_withdraws_proves_and_is_erased(tmp_path: Path) -> None:
@@ -144,9 +143,10 @@ def test_a_person_sees_gives_withdraws_proves_and_is_erased(tmp_path: Path) -> N
         page = browser.new_context(locale="en").new_page()
         page.goto(f"http://{made.web}/sign-in")
         page.get_by_label("Your e-mail address").fill(" Ann@Example.com ")
-        page.get_by_role("button", name="Send me a code").click()
+        press(page, page.get_by_role("button", name="Send me a code"))
         page.get_by_label("Code of 6 digits").fill(made.code())
         page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/permissions")
 
         # Everything is off; what is turned on is on at the ledger, not only on the page.
         switches = page.get_by_role("switch")
@@ -162,18 +162,18 @@ def test_a_person_sees_gives_withdraws_proves_and_is_erased(tmp_path: Path) -> N
         assert on.get_attribute("aria-checked") == "true"
 
         # What they know.
-        page.get_by_role("link", name="What they know about me").click()
+        press(page, page.get_by_role("link", name="What they know about me"))
         known = page.locator("main").inner_text()
         for word in ("gold", "12.50", "travel"):
             assert word in known
         assert "silver" not in known
 
         # Withdraw, and the receipt of it proves it without the portal.
-        page.get_by_role("link", name="My permissions").first.click()
+        press(page, page.get_by_role("link", name="My permissions").first)
         _flip(page, counting)
         off = page.get_by_role("switch", name=counting)
         assert off.get_attribute("aria-checked") == "false"
-        page.get_by_role("link", name="History and receipts").click()
+        press(page, page.get_by_role("link", name="History and receipts"))
         assert page.locator(".events > li").count() == 2
         with page.expect_download() as download:
             page.get_by_role("link", name="Download receipt").first.click()
@@ -183,21 +183,21 @@ def test_a_person_sees_gives_withdraws_proves_and_is_erased(tmp_path: Path) -> N
                           "--collaboration", str(made.collaboration))  # fmt: skip
         assert checked.returncode == 0, checked.stdout + checked.stderr
         assert "ConsentWithdrawn" in checked.stdout
-        page.get_by_role("link", name="Check a receipt").click()
+        press(page, page.get_by_role("link", name="Check a receipt"))
         page.get_by_role("textbox", name="Receipt").fill(receipt.read_text())
-        page.get_by_role("button", name="Check").click()
+        press(page, page.get_by_role("button", name="Check"))
         assert "genuine" in page.locator("#verdict").inner_text()
         broken = receipt.read_text()[:-20] + "A" * 20
         page.get_by_role("textbox", name="Receipt").fill(broken)
-        page.get_by_role("button", name="Check").click()
+        press(page, page.get_by_role("button", name="Check"))
         assert "does not verify" in page.locator("#verdict").inner_text()
 
         # A request, the owner's answer, and the person reads it.
-        page.get_by_role("link", name="My rights").click()
+        press(page, page.get_by_role("link", name="My rights"))
         page.get_by_text("Something they know about me is wrong.").click()
         page.get_by_label("About which tag?").fill("tier")
         page.get_by_label("In your words").fill("it is platinum")
-        page.get_by_role("button", name="Send request").click()
+        press(page, page.get_by_role("button", name="Send request"))
         assert "retailer has your request" in page.locator("main").inner_text()
         listed = _assent("node", "requests", "--node", str(made.root / "retailer"), "--json")
         (request,) = json.loads(listed.stdout)
@@ -211,9 +211,9 @@ def test_a_person_sees_gives_withdraws_proves_and_is_erased(tmp_path: Path) -> N
 
         # Erased: the ledger has nothing to show any more, the old receipt still verifies.
         page.get_by_label("I understand that this cannot be undone.").check()
-        page.get_by_role("button", name="Erase my record").click()
+        press(page, page.get_by_role("button", name="Erase my record"))
         assert "are erased from the ledger" in page.locator("main").inner_text()
-        page.get_by_role("link", name="History and receipts").click()
+        press(page, page.get_by_role("link", name="History and receipts"))
         assert "There are no entries about you at retailer" in page.locator("main").inner_text()
         again = _assent("consent", "verify-receipt", str(receipt),
                         "--collaboration", str(made.collaboration))  # fmt: skip
