@@ -218,7 +218,9 @@ BENT: dict[str, tuple[Callable[[ReplicaPage], ReplicaPage], str]] = {
         "consent_inconsistent",
     ),
     "dated back": (
-        lambda page: entry(page, 1, leaf=page.entries[1].leaf.replace(b"20", b"19", 1)),
+        lambda page: entry(
+            page, 1, leaf=page.entries[1].leaf.replace(b'"time":"20', b'"time":"19')
+        ),
         "consent_entry",
     ),
     "changed body": (
@@ -311,7 +313,7 @@ def test_without_a_quorum_the_copy_does_not_decide(
     def bare(page: ReplicaPage) -> ReplicaPage:
         head, _, lines = page.checkpoint.partition("\n\n")
         kept = [line for line in lines.splitlines(keepends=True) if "witness" not in line]
-        one = next(line for line in lines.splitlines(keepends=True) if "witness/media" in line)
+        one = next(line for line in lines.splitlines(keepends=True) if "witness/" in line)
         return replace(page, checkpoint=f"{head}\n\n{''.join(kept)}{one}")
 
     port.bend = bare
