@@ -103,13 +103,16 @@ def audit_verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Verify a bundle offline.  Exit 0 verified, 1 tampering, 2 bad input, 3 incomplete."""
+    from consent.audit import Rule
     from consent.audit_files import verify
+    from consent.audit_jobs import JobRule
     from consent.audit_rules import ConsentRule
     from consent.findings import LANGUAGES
 
     if lang not in LANGUAGES:
         raise BadInput(f"{lang!r} is not a language of reports", next_step="use en or zh")
-    report = verify(bundle, _policy(bundle, collaboration, policy), [ConsentRule()], keep)
+    rules: list[Rule] = [ConsentRule(), JobRule(_signers(collaboration))]
+    report = verify(bundle, _policy(bundle, collaboration, policy), rules, keep)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:
@@ -155,6 +158,16 @@ def audit_policy(bundle: BundleFile, collaboration: CollaborationFile) -> None:
     if not origins:
         raise BadInput(f"{bundle}: names no log", next_step="give the file of `audit bundle`")
     typer.echo(Trust.of(load_collaboration(collaboration)).policy_text(*origins), nl=False)
+
+
+def _signers(collaboration: Path | None) -> dict[str, bytes]:
+    """Who signs statements about jobs; without the cards their signatures stay unchecked."""
+    from catalog.collaboration import load_collaboration
+
+    if collaboration is None:
+        return {}
+    cards = load_collaboration(collaboration).cards()
+    return {name: card.signing_key for name, card in cards.items()}
 
 
 def _policy(bundle: Path, collaboration: Path | None, policy: Path | None) -> Policy:

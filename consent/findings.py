@@ -129,6 +129,69 @@ SENTENCES: Mapping[str, Words] = {
         "entry {index} says {after} where the same person had said {before}: that cannot be",
         "第 {index} 条记录把同一人的状态由 {before} 变为 {after}，这不可能成立",
     ),
+    "bad_statement": Words(
+        _B,
+        "entry {index} is no statement about a job that its party has signed: {cause}",
+        "第 {index} 条记录不是由该参与方签名的任务声明",
+    ),
+    "statement_twice": Words(
+        _B,
+        "entry {index}: {party} says a second time, in other words, how job {job} began or ended",
+        "第 {index} 条记录：{party} 对任务 {job} 的开始或结束作了第二次不同的声明",
+    ),
+    "closed_unadmitted": Words(
+        _B,
+        "entry {index}: {party} closed job {job}, which it never said it had admitted",
+        "第 {index} 条记录：{party} 结束了任务 {job}，却从未声明准入",
+    ),
+    "job_hash_differs": Words(
+        _B,
+        "entry {index}: {party} saw another job {job} than {other}",
+        "第 {index} 条记录：任务 {job} 在 {party} 与 {other} 处并不相同",
+    ),
+    "eligible_set_differs": Words(
+        _B,
+        "entry {index}: {party} closed job {job} on other rows than it had admitted",
+        "第 {index} 条记录：{party} 结束任务 {job} 时的数据行与准入时不同",
+    ),
+    "stale_admission": Words(
+        _B,
+        "entry {index}: {party} admitted job {job} on consents that witnesses had seen "
+        "{age} s before; its window is {window} s",
+        "第 {index} 条记录：{party} 准入任务 {job} 所依据的同意记录已有 {age} 秒，"
+        "超出 {window} 秒的时限",
+    ),
+    "consent_head_differs": Words(
+        _B,
+        "entry {index}: {party} admitted job {job} on a consent log of size {size} that is not "
+        "the one in the bundle",
+        "第 {index} 条记录：{party} 准入任务 {job} 所依据的同意日志（大小 {size}）与证据包不符",
+    ),
+    "stage_before_admission": Words(
+        _B,
+        "entry {index}: {party} did stage {stage} of job {job} before it had admitted it",
+        "第 {index} 条记录：{party} 在准入之前就执行了任务 {job} 的 {stage} 阶段",
+    ),
+    "budget_overspent": Words(
+        _B,
+        "entry {index}: {party} admitted job {job} for more budget than it had left",
+        "第 {index} 条记录：{party} 准入任务 {job} 所需预算超过余额",
+    ),
+    "logged_late": Words(
+        _I,
+        "entry {index}: {party} admitted job {job} {late} s before it is in the log",
+        "第 {index} 条记录：{party} 准入任务 {job} 之后 {late} 秒才入账",
+    ),
+    "never_closed": Words(
+        _I,
+        "{party} admitted job {job} and never said how it ended",
+        "{party} 准入了任务 {job}，但没有声明其结果",
+    ),
+    "admission_missing": Words(
+        _I,
+        "{party} took part in job {job}, which was released, and has not said that it admitted it",
+        "任务 {job} 已发布结果，但参与方 {party} 没有准入声明",
+    ),
     "bad_erasure": Words(
         _B,
         "erasure entry {index} lists entries that cannot be erased",

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from catalog.job import JobSpec
+from consent.policy import CheckedCheckpoint
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
 from protocol.encoding import length_prefixed
@@ -41,10 +42,14 @@ MEMBER_PURPOSES = frozenset({"overlap_measurement", "segmentation", "activation"
 
 @dataclass(frozen=True)
 class Eligible:
-    """Rows that may take part: int64 row numbers ascending, exclusions by reason."""
+    """Rows that may take part: int64 row numbers ascending, exclusions by reason.
+
+    head: the consent log's checkpoint by which this was decided.
+    """
 
     rows: BitMap
     excluded: dict[str, int]
+    head: CheckedCheckpoint
 
     @property
     def index(self) -> npt.NDArray[np.int64]:
@@ -65,10 +70,15 @@ def eligible(session: Session) -> Eligible:
     Raises Refused('consent_stale') when the replica is too old to say.
     """
     ctx = session.ctx
-    ctx.gate.require_fresh(ctx.now())
-    categories = sorted({ctx.party.attributes[name].category for name in own_attributes(session)})
-    found = ctx.gate.eligible(session.spec.purpose, session.others, categories)
-    return Eligible(found.rows, dict(found.excluded))
+    head = ctx.gate.require_fresh(ctx.now())
+    found = ctx.gate.eligible(session.spec.purpose, session.others, categories_read(session))
+    return Eligible(found.rows, dict(found.excluded), head)
+
+
+def categories_read(session: Session) -> list[str]:
+    """The categories of this party's attributes that the job reads; sorted."""
+    attributes = session.ctx.party.attributes
+    return sorted({attributes[name].category for name in own_attributes(session)})
 
 
 def data_version(session: Session, rows: Eligible) -> bytes:
@@ -163,16 +173,22 @@ def admit(session: Session) -> Eligible:
     #    (The runner calls it before this function, see steps_admit.)
     # 3. and 4. Consent: a fresh replica, then the rows whose people permit it.
     rows = eligible(session)
-    # 5. Noise off: not a few rows away from an earlier exact answer.
-    check_exact_release(session, rows.rows)
-    # 6. Budget: reserved now, spent before anything leaves.
+    # 5. Budget: reserved now, spent before anything leaves.
     cost = pays(session)
+    left = session.ctx.ledger.remaining(account(session), session.ctx.now()) if cost else None
     if cost:
         # Of an earlier attempt nothing left, or it is spent: it must not stand in the way.
         session.ctx.ledger.release(session.ctx.name, session.job_id, before=session.attempt)
         session.ctx.ledger.reserve(
             account(session), session.job_id, session.attempt, cost, session.ctx.now()
         )
+    # 6. The log: that this job was admitted, on which consents, is said before a row is read.
+    logged = session.ctx.job_log.admitted(
+        session, rows.rows, rows.excluded, rows.head, categories_read(session), left
+    )
+    session.ctx.records.put(session.job_id, "audit", logged)
+    # 7. Noise off: not a few rows away from an earlier exact answer.  This reads rows.
+    check_exact_release(session, rows.rows)
     return rows
 
 

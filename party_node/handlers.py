@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy.exc import OperationalError
 
-from party_node import sequence, steps_crosstab, steps_match, steps_sums, steps_terms
+from party_node import admission, sequence, steps_crosstab, steps_match, steps_sums, steps_terms
+from party_node.job_log import STAGE
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
 from party_node.session import NodeContext, Session
@@ -23,7 +24,7 @@ from protocol import identity, transcript
 from protocol.errors import AssentError, Failed, ProtocolViolation, Refused, from_info
 from protocol.frames import frame_head
 from protocol.transcript import ArtifactTag
-from protocol.transport.port import COORDINATOR, ArtifactRef
+from protocol.transport.port import COORDINATOR, ArtifactRef, JobStatus
 
 STEPS: Mapping[str, Handler] = {
     "offer": steps_terms.offer,
@@ -75,13 +76,15 @@ def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
                 _approval(session)
                 task.progress(0, 0)  # no longer waiting: from here the step's limit runs
             output = _written(handler(session, incoming), task)
+            _stage_done(session, task.step)
             # Per step, so that a step that is done again after a crash is not counted twice.
             ctx.records.put(task.job, f"sent.{task.key}", output.path.stat().st_size)
             return output
         except AssentError as error:
-            if not error.info.party:
-                raise _placed(error, ctx.name, task.step) from error
-            raise
+            placed = error if error.info.party else _placed(error, ctx.name, task.step)
+            if isinstance(error, Refused) and task.step.startswith("admit/"):
+                ctx.job_log.refused(session, placed.info)
+            raise placed from (None if placed is error else error)
         except (OSError, OperationalError) as error:
             # The vault, the records and the ledger write too; any other such error is a bug.
             if not _is_full(error):
@@ -172,12 +175,32 @@ def verifier(ctx: NodeContext, coordinator: identity.Card) -> Callable[[Artifact
     return verify
 
 
-def ended(ctx: NodeContext, job: str, state: str) -> None:
-    """A job has ended: its secrets go, what it reserved and did not spend comes back."""
+def _stage_done(session: Session, step: str) -> None:
+    """When each stage of an attempt was done, for the statement at the job's end."""
+    now = int(session.ctx.now() * 1000)
+    stage = f"{STAGE}{session.attempt}.{step.partition('/')[0]}"
+    session.ctx.records.put(session.job_id, stage, now)
+
+
+def ended(ctx: NodeContext, status: JobStatus) -> None:
+    """A job has ended: its secrets go, what it reserved and did not spend comes back, and how
+    it ended is said in the job log."""
+    job, state = status.id, status.state
     for attempt in range(1, MAX_ATTEMPTS + 1):
         session = Session(ctx, job, attempt)
         if session.vault.has("paillier"):
             ctx.kernel.forget(session.paillier_key.public)
-    Session(ctx, job, 0).vault.wipe()
     ctx.ledger.release(ctx.name, job)
+    left = _budget_left(ctx, job)
+    Session(ctx, job, 0).vault.wipe()
+    code = status.error.code if status.error is not None else ""
+    ctx.job_log.closed(job, state, code, ctx.records.record(job), left)
     ctx.records.set_state(job, state)
+
+
+def _budget_left(ctx: NodeContext, job: str) -> int | None:
+    """What the account that paid for a job can still pay; None where nothing is paid."""
+    session = Session(ctx, job, 1)
+    if not session.accepted or not admission.recipients(session):
+        return None
+    return ctx.ledger.remaining(admission.account(session), ctx.now())

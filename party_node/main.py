@@ -126,7 +126,7 @@ async def _serve(
     node = Node.build(
         party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
         dataset=dataset, gate=gate, kernel=kernel, curve=lambda: Curve(os.cpu_count() or 1),
-        port=port, folder=data, now=time.time, random=os.urandom,
+        port=port, log_job=consent_port.log_job, folder=data, now=time.time, random=os.urandom,
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
     server = await serve(desk, data)
@@ -171,7 +171,7 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
         lookup=ctx.gate.lookup,
         table=ctx.dataset,
         requests=ctx.rights,
-        history=None,
+        history=ctx.job_log,
         loaded_ms=int(ctx.now() * 1000),
         now=time.monotonic,
     )

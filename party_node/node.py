@@ -5,14 +5,17 @@ Who runs it: `party_node.main` over sockets, `tests/world.py` in memory.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 from catalog.federation import Party
 from party_node.consent_gate import NodeGate
 from party_node.dataset import Dataset
 from party_node.handlers import ended, handlers, signer, verifier
+from party_node.job_log import JobLog, Send
 from party_node.keyed_tokens import duckdb_prf
 from party_node.ledger import Ledger
 from party_node.noise_opendp import OpenDPNoise
@@ -53,6 +56,7 @@ class Node:
         kernel: Kernel,
         curve: Callable[[], Curve],
         port: CoordinatorPort,
+        log_job: Send,
         folder: Path,
         now: Callable[[], float],
         random: Callable[[int], bytes],
@@ -72,6 +76,7 @@ class Node:
             gate=gate,
             ledger=Ledger(store.engine, now),
             records=Records(store.engine, now),
+            job_log=JobLog(store.engine, keys, log_job, now, random, version()),
             rights=RightsRequests(store.engine, keys.storage, now),
             kernel=kernel,
             curve=curve,
@@ -91,17 +96,28 @@ class Node:
             handlers=handlers(ctx),
             sign=signer(ctx),
             verify=verifier(ctx, coordinator),
-            on_ended=lambda status: ended(ctx, status.id, status.state),
+            on_ended=lambda status: ended(ctx, status),
             pace=pace,
             outgoing_error=lambda key, error: sealed_error(ctx, key, error),
         )
         return cls(ctx, port, runner, store)
 
     async def run(self) -> None:
-        await self.runner.run()
+        """Until cancelled, or an error that only the owner can mend."""
+        logging_them = asyncio.create_task(self.ctx.job_log.run())
+        try:
+            await self.runner.run()
+        finally:
+            logging_them.cancel()
+            await asyncio.gather(logging_them, return_exceptions=True)
 
     def close(self) -> None:
         self.store.close()
+
+
+def version() -> str:
+    """Of this code, as statements about jobs name it."""
+    return metadata.version("assent")
 
 
 def sealed_error(ctx: NodeContext, key: StepKey, error: ErrorInfo) -> ErrorInfo:

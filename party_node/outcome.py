@@ -97,7 +97,8 @@ def base(session: Session) -> dict[str, Any]:
     """The keys that every released result has."""
     return asked(session.spec) | {
         "status": "released",
-        "audit": {"log": None, "index": None, "checkpoint": None},
+        "audit": session.ctx.records.record(session.job_id).get("audit")
+        or {"log": None, "index": None, "checkpoint": None},
     }
 
 

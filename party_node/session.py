@@ -33,6 +33,7 @@ from protocol.wire import job_pb2 as pb
 if TYPE_CHECKING:
     from party_node.consent_gate import NodeGate
     from party_node.dataset import Dataset
+    from party_node.job_log import JobLog
     from party_node.ledger import Ledger
     from party_node.records import Records
     from party_node.rights_requests import RightsRequests
@@ -79,6 +80,7 @@ class NodeContext:
     gate: NodeGate
     ledger: Ledger
     records: Records
+    job_log: JobLog
     rights: RightsRequests
     kernel: Kernel
     curve: Callable[[], Curve]
@@ -134,6 +136,11 @@ class Session:
                 raise ProtocolViolation("equivocation", "two different proposals under one job id")
             return
         self._shared.put("proposal", kept)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a proposal of this job was ever accepted here."""
+        return self._shared.has("proposal")
 
     @cached_property
     def _proposal(self) -> pb.Proposal:

@@ -66,6 +66,7 @@ def recheck(session: Session, task: Incoming) -> Outgoing:
             next_step="the job starts again without them",
         )
     session.vault.put("rechecked", repr(session.ctx.now()).encode())
+    session.ctx.records.put(session.job_id, "log.rechecked", int(session.ctx.now() * 1000))
     return Outgoing(pb.Confirmation(what="recheck"))
 
 
@@ -109,6 +110,7 @@ def _still_permitted(session: Session, codes: Codes, of_handle: Handles) -> BitM
     admitted = BitMap(index)
     still = admitted & admission.eligible(session).rows
     gone = admitted - still
+    session.ctx.records.put(session.job_id, "log.rechecked", int(session.ctx.now() * 1000))
     if gone:
         lost = np.isin(index, np.array(gone.to_array(), dtype=np.int64))
         real = of_handle >= 0

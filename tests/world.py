@@ -167,6 +167,7 @@ class World:
             kernel=self.kernel,
             curve=lambda: Curve(2),
             port=port,
+            log_job=LocalConsent(self.stand.ledger, name).log_job,
             folder=folder,
             now=self.now,
             random=os.urandom,

@@ -176,6 +176,7 @@ class WireWorld(World):
             kernel=self.kernel,
             curve=lambda: Curve(2),
             port=port,
+            log_job=consent_port.log_job,
             folder=self._path(name),
             now=self.now,
             random=os.urandom,
