@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from protocol.errors import BadInput
 if TYPE_CHECKING:
     from catalog.tag_rules import Sources
     from catalog.tags import TagSet
+    from party_node.control_client import NodeClient
 
 tags = typer.Typer(help="Tags: check, explain, compare, compute, trace.", no_args_is_help=True)
 
@@ -20,6 +21,9 @@ TagFile = Annotated[Path, typer.Argument(metavar="TAGS.yaml")]
 PartyFile = Annotated[
     Path | None,
     typer.Option("--party", help="party.yaml: also check names and types against its data."),
+]
+NodeFolder = Annotated[
+    Path, typer.Option("--node", help="Data folder of the running node.", envvar="ASSENT_NODE")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -109,6 +113,74 @@ def diff(
         )
     if not found and not as_json:
         typer.echo("nothing changed")
+
+
+@tags.command("run")
+def run(
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="One tag; default: all.")] = "",
+    as_of: Annotated[str, typer.Option(help="Moment to compute for; default: now.")] = "",
+    node: NodeFolder = Path("node"),
+    as_json: AsJson = False,
+) -> None:
+    """Compute tags at the running node; print how many people have each value."""
+    _print_runs(_node(node).tags("run", tag, as_of), as_json)
+
+
+@tags.command("history")
+def history(
+    tag: Annotated[str, typer.Argument(metavar="TAG")],
+    node: NodeFolder = Path("node"),
+    as_json: AsJson = False,
+) -> None:
+    """Earlier runs of a tag, newest first: coverage, null rate, drift, last use."""
+    _print_runs(_node(node).tags("history", tag), as_json)
+
+
+@tags.command("lineage")
+def lineage(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Tag, attribute, event, field, job.")],
+    node: NodeFolder = Path("node"),
+    as_json: AsJson = False,
+) -> None:
+    """What it is made from, and which tags, jobs and releases it went into."""
+    found = _node(node).tags("lineage", name)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for item in found:
+        typer.echo(item["node"])
+        for side in ("from", "to"):
+            for other in item[side]:
+                typer.echo(f"  {side:4}  {other}")
+
+
+def _node(folder: Path) -> NodeClient:
+    from party_node.control_client import NodeClient
+
+    return NodeClient(folder)
+
+
+def _print_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        drift = "" if row["psi"] is None else f", drift {row['psi']:.3f}{_much(row['psi'])}"
+        typer.echo(
+            f"{row['tag']}  {row['version']}  {row['id'][:16]}  {row['as_of']}  "
+            f"coverage {row['coverage']:.1%}{drift}"
+        )
+        typer.echo("  " + ", ".join(f"{word}: {n:,}" for word, n in row["counts"].items()))
+        if row.get("last_use"):
+            used = row["last_use"]
+            typer.echo(f"  last used by job {used['job']} of {used['requester']} ({used['state']})")
+    if not rows:
+        typer.echo("no runs yet")
+
+
+def _much(psi: float) -> str:
+    # The usual reading of the index.
+    return " (much)" if psi >= 0.25 else " (some)" if psi >= 0.1 else ""
 
 
 def _load(file: Path, party: Path | None) -> tuple[TagSet, Sources | None]:

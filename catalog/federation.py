@@ -208,6 +208,11 @@ class Party(Strict):
         return self._reads.get(attribute, (self.attributes[attribute].category,))
 
     @property
+    def profiled(self) -> bool:
+        """Whether the node keeps events or computes tags."""
+        return bool(self.events) or self.tags is not None
+
+    @property
     def plain_attributes(self) -> dict[str, Attribute]:
         """Those that are columns of the table; the others are tags."""
         return {name: a for name, a in self.attributes.items() if a.tag is None}

@@ -20,6 +20,7 @@ from pyroaring import BitMap
 
 from catalog.job import JobSpec
 from party_node.session import NodeContext, Session
+from party_node.tag_grants import check_grants
 from protocol.encoding import length_prefixed
 from protocol.errors import Refused
 from protocol.psi.dummies import DummyRule
@@ -65,7 +66,8 @@ def eligible(session: Session) -> Eligible:
     """
     ctx = session.ctx
     ctx.gate.require_fresh(ctx.now())
-    categories = sorted({ctx.party.attributes[name].category for name in own_attributes(session)})
+    own = own_attributes(session)
+    categories = sorted({word for name in own for word in ctx.party.categories(name)})
     found = ctx.gate.eligible(session.spec.purpose, session.others, categories)
     return Eligible(found.rows, dict(found.excluded))
 
@@ -147,6 +149,7 @@ def admit(session: Session) -> Eligible:
     """All gates in order; on return the budget is reserved and the eligible rows are fixed."""
     # 1. Policy: requester, purpose, noise, reveal.
     check_policy(session)
+    check_grants(session)  # and the owner's grants of its tags
     # 2. Approval of exactly this job: `approve` blocks in the runner until the owner spoke.
     #    (The runner calls it before this function, see steps_admit.)
     # 3. and 4. Consent: a fresh replica, then the rows whose people permit it.

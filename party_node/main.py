@@ -35,8 +35,9 @@ _log = logging.getLogger("assent.node")
 
 
 def run(
-    party_file: Path, collaboration_file: Path, data: Path, keys_folder: Path, *, sandbox: bool
-) -> None:
+    party_file: Path, collaboration_file: Path, data: Path, keys_folder: Path, *, sandbox: bool,
+    ingest: int = 0,
+) -> None:  # fmt: skip
     """Blocks until SIGTERM or SIGINT.  Raises BadInput before anything is dialled."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     party = load_party(party_file)
@@ -54,7 +55,9 @@ def run(
     try:
         # Before grpc starts its threads: a pool's processes must not inherit them.
         with arithmetic.start() as kernel:
-            asyncio.run(_serve(party, collaboration, keys, data, kernel, sandbox=sandbox))
+            asyncio.run(
+                _serve(party, collaboration, keys, data, kernel, sandbox=sandbox, ingest=ingest)
+            )
     finally:
         lock.close()
 
@@ -75,12 +78,14 @@ def _lock(data: Path) -> TextIO:
 
 async def _serve(
     party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: Kernel,
-    *, sandbox: bool,
+    *, sandbox: bool, ingest: int,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
     from party_node.control import serve
     from party_node.desk import Desk
     from party_node.node import Node
+    from party_node.profile import Profile
+    from party_node.profile_desk import ProfileDesk
     from protocol.transport.client import CoordinatorClient
 
     stop = asyncio.Event()
@@ -91,6 +96,8 @@ async def _serve(
     started = time.monotonic()
     dataset = await asyncio.to_thread(Dataset.load, party)
     _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
+    state["doing"] = "computing tags"
+    profile = await asyncio.to_thread(Profile.open, party, dataset, data, time.time)
     coordinator, consent = collaboration.coordinator.card(), collaboration.consent.card()
     for server in (consent, coordinator):
         await _reach(server, keys, stop)
@@ -115,10 +122,19 @@ async def _serve(
         port=port, folder=data, now=time.time, random=os.urandom,
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
-    server = await serve(desk, data)
+    profiles = ProfileDesk(profile, node.ctx.records)
+    server = await serve(desk, profiles, data)
     state["doing"] = "recording consents"
     await import_consents(gate, party)
     tasks = [asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
+    if profile is not None:
+        tasks.append(asyncio.create_task(profile.follow()))
+        if ingest:
+            from party_node import ingest_http
+
+            tasks.append(
+                asyncio.create_task(ingest_http.serve(profiles, data, ingest_http.bound(ingest)))
+            )
     state |= {"ready": True, "doing": "waiting for steps"}
     _log.info("ready")
     waiter = asyncio.create_task(stop.wait())
@@ -130,6 +146,8 @@ async def _serve(
     await port.close()
     await consent_port.close()
     node.close()
+    if profile is not None:
+        profile.close()
     for task in done:
         if task is not waiter:
             task.result()  # raises what ended the node
