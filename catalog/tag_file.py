@@ -267,8 +267,9 @@ def _fits(tag: Tag, found: Measure, kind: str, at: Where, scope: Scope) -> None:
     said = f"{found.how} gives a {kind}"
     if tag.form == BANDS and kind != "number":
         raise scope.document.error(at, f"{said}; bands are of numbers", "use values: or map:")
-    if tag.form == WORDS and kind == "number":
-        raise scope.document.error(at, f"{said}; a label is needed here", "use bands:")
+    if tag.form == WORDS and kind != "label":
+        fix = "use bands:" if kind == "number" else "use values: with when: {…, is: yes}"
+        raise scope.document.error(at, f"{said}; a label is needed here", fix)
 
 
 def _when(tag: Tag, file: _TagFile, scope: Scope, at: Where) -> tuple[TagValue, ...]:

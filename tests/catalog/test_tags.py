@@ -83,6 +83,10 @@ REFUSED = [
      "values"),
     ("measure: {last: purchase}", "measure: {last: purchase, at_least: 3}",
      'unknown word "at_least" in a measure', ""),
+    ("measure: {top: view.topic, within: 8 weeks}", "measure: {attribute: member}",
+     "attribute gives a flag; a label is needed", "when"),
+    ("measure: {top: view.topic, within: 8 weeks}", "measure: {attribute: age}",
+     "attribute gives a number; a label is needed", "bands"),
     ("map: topics", "map: topic", 'no mapping "topic"', "mappings:"),
     ("model: lookalike", "model: lookalikes", 'no model "lookalikes"', '"lookalike"'),
     ("replaced_by: spender", "replaced_by: spenders", 'no tag "spenders"', '"spender"'),
@@ -218,7 +222,9 @@ def test_different_rules_have_different_sentences() -> None:
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=6)
 NUMBERS = st.decimals(-9999, 9999, places=2).map(lambda d: Decimal(number_text(d)))
-SPANS = st.builds(Span, st.integers(1, 99999), st.sampled_from(["hour", "day", "week"]))
+SPANS = st.builds(
+    Span, st.integers(1, 40) | st.integers(1, 99999), st.sampled_from(["hour", "day", "week"])
+)
 
 
 def ops(kind: str) -> st.SearchStrategy[tuple[Test, ...]]:
@@ -299,7 +305,7 @@ def tags(draw: st.DrawFn) -> Tag:
         ends = [None, *cuts, None]
         bands = tuple(Band(n, ends[i], ends[i + 1]) for i, n in enumerate(names))
     else:
-        measure = draw(measures().filter(lambda m: m[1] != "number"))[0]
+        measure = draw(measures().filter(lambda m: m[1] == "label"))[0]
     return Tag(
         "t", draw(TITLES), draw(st.sampled_from(["static", "value"])), "did", "purchases",
         draw(WORD), draw(WORD), "weekly", Version(1, draw(st.integers(0, 9)), 0), form, values,
