@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs]
+python -m bench [--quick] [--only paillier|psi|jobs|tags]
 """
 
 from __future__ import annotations
@@ -50,12 +50,23 @@ def jobs(quick: bool) -> list[Row]:
     return found
 
 
+def tags(quick: bool) -> list[Row]:
+    from bench import tags_bench
+
+    return tags_bench.run(50_000, 250_000) if quick else tags_bench.run(1_000_000, 5_000_000)
+
+
 def _complain(name: str, status: str, error: str) -> None:
     if status != "released":
         sys.exit(f"{name} ended {status}: {error}")
 
 
-PARTS: dict[str, Callable[[bool], list[Row]]] = {"paillier": paillier, "psi": psi, "jobs": jobs}
+PARTS: dict[str, Callable[[bool], list[Row]]] = {
+    "paillier": paillier,
+    "psi": psi,
+    "jobs": jobs,
+    "tags": tags,
+}
 
 
 def machine() -> list[str]:

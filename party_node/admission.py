@@ -20,7 +20,7 @@ from pyroaring import BitMap
 
 from catalog.job import JobSpec
 from party_node.session import NodeContext, Session
-from party_node.tag_grants import check_grants
+from party_node.tag_grants import check_grants, note_tags
 from protocol.encoding import length_prefixed
 from protocol.errors import Refused
 from protocol.psi.dummies import DummyRule
@@ -82,7 +82,7 @@ def data_version(session: Session, rows: Eligible) -> bytes:
 
 
 def check_policy(session: Session) -> None:
-    """Gate 1: this party's policy, and what every party must allow."""
+    """Gate 1: this party's policy and grants, and what every party must allow."""
     spec, policy = session.spec, session.ctx.party.policy
     if not session.is_requester:
         if not policy.admits(spec.requester):
@@ -96,6 +96,7 @@ def check_policy(session: Session) -> None:
             raise _refused(session, "reveal_not_allowed", f"{party} has reveal: hidden", party)
     if spec.match.reveal == "members" and spec.purpose not in MEMBER_PURPOSES:
         raise _refused(session, "reveal_not_allowed", f"purpose {spec.purpose} does not")
+    check_grants(session)
 
 
 def account(session: Session) -> Account:
@@ -149,7 +150,6 @@ def admit(session: Session) -> Eligible:
     """All gates in order; on return the budget is reserved and the eligible rows are fixed."""
     # 1. Policy: requester, purpose, noise, reveal.
     check_policy(session)
-    check_grants(session)  # and the owner's grants of its tags
     # 2. Approval of exactly this job: `approve` blocks in the runner until the owner spoke.
     #    (The runner calls it before this function, see steps_admit.)
     # 3. and 4. Consent: a fresh replica, then the rows whose people permit it.
@@ -164,6 +164,7 @@ def admit(session: Session) -> Eligible:
         session.ctx.ledger.reserve(
             account(session), session.job_id, session.attempt, cost, session.ctx.now()
         )
+    note_tags(session)
     return rows
 
 

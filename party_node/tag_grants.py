@@ -18,19 +18,13 @@ USED = "own.tags"
 
 def check_grants(session: Session) -> None:
     """Raises Refused('tag_not_granted') for the first tag without a grant."""
-    party, spec = session.ctx.party, session.spec
-    used = {
-        name: party.attributes[name].tag
-        for name in sorted(spec.own_attributes(session.ctx.name))
-        if party.attributes[name].tag is not None
-    }
-    tags = tags_of(party) if used else None
+    spec, used = session.spec, _used(session)
+    tags = tags_of(session.ctx.party) if used and not session.is_requester else None
     if tags is None:
         return
     today = datetime.fromtimestamp(session.ctx.now(), UTC).date()
-    for tag in used.values():
-        assert tag is not None
-        if session.is_requester or tags.allows(tag, spec.requester, spec.purpose, today):
+    for tag in used:
+        if tags.allows(tag, spec.requester, spec.purpose, today):
             continue
         raise Refused(
             "tag_not_granted",
@@ -39,6 +33,18 @@ def check_grants(session: Session) -> None:
             stage="admit",
             next_step=f"ask {tags.now(tag).owner} at {session.ctx.name} for a grant",
         )
-    session.ctx.records.put(
-        session.job_id, USED, {str(tag): tag_id(tags, str(tag)) for tag in used.values()}
-    )
+
+
+def note_tags(session: Session) -> None:
+    """Keeps which definitions an admitted job used."""
+    used = _used(session)
+    tags = tags_of(session.ctx.party) if used else None
+    if tags is not None:
+        ids = {tag: tag_id(tags, tag) for tag in used}
+        session.ctx.records.put(session.job_id, USED, ids)
+
+
+def _used(session: Session) -> list[str]:
+    attributes = session.ctx.party.attributes
+    own = sorted(session.spec.own_attributes(session.ctx.name))
+    return [tag for name in own if (tag := attributes[name].tag) is not None]
