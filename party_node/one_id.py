@@ -169,13 +169,12 @@ def _label(graph: _Graph, kept: npt.NDArray[np.bool_]) -> Ints:
 def _over(
     graph: _Graph, part: Ints, kept: npt.NDArray[np.bool_], limits: Ints
 ) -> npt.NDArray[np.bool_]:
-    """By component: whether it merges records and has too many identifiers of some type."""
+    """By component: whether it has too many identifiers of some type."""
     held = np.unique(graph.identifier[kept])
     components = int(part.max()) + 1 if len(part) else 0
     key = part[graph.records + held] * len(limits) + graph.kind[held]
     counts = np.bincount(key, minlength=components * len(limits)).reshape(-1, len(limits))
-    merges = np.bincount(part[: graph.records], minlength=components) > 1
-    over: npt.NDArray[np.bool_] = (counts > limits).any(axis=1) & merges
+    over: npt.NDArray[np.bool_] = np.any(counts > limits, axis=1)
     return over
 
 

@@ -6,42 +6,50 @@ noted for lineage and last use.  Learns: nobody, anything; the requester gets th
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from catalog.party_tags import tags_of
-from catalog.tag_canonical import tag_id
 from party_node.session import Session
-from protocol.errors import Refused
+from protocol.errors import BadInput, Refused
 
 USED = "own.tags"
+_log = logging.getLogger("assent.tags")
 
 
 def check_grants(session: Session) -> None:
     """Raises Refused('tag_not_granted') for the first tag without a grant."""
     spec, used = session.spec, _used(session)
-    tags = tags_of(session.ctx.party) if used and not session.is_requester else None
-    if tags is None:
+    if not used or session.is_requester:
         return
+    try:  # read anew for every job: a grant that its owner takes out of the file ends at once
+        tags = tags_of(session.ctx.party)
+    except BadInput:
+        _log.exception(
+            "the file of tags is damaged; no other company may use a tag until it is not"
+        )
+        tags = None
     today = datetime.fromtimestamp(session.ctx.now(), UTC).date()
     for tag in used:
-        if tags.allows(tag, spec.requester, spec.purpose, today):
-            continue
-        raise Refused(
-            "tag_not_granted",
-            f"no grant lets {spec.requester} use the tag {tag} for {spec.purpose} today",
-            party=session.ctx.name,
-            stage="admit",
-            next_step=f"ask {tags.now(tag).owner} at {session.ctx.name} for a grant",
-        )
+        if (
+            tags is None
+            or tag not in tags.tags
+            or not tags.allows(tag, spec.requester, spec.purpose, today)
+        ):
+            raise Refused(
+                "tag_not_granted",
+                f"no grant lets {spec.requester} use the tag {tag} for {spec.purpose} today",
+                party=session.ctx.name,
+                stage="admit",
+                next_step=f"ask {session.ctx.name}'s owner of the tag for a grant",
+            )
 
 
 def note_tags(session: Session) -> None:
-    """Keeps which definitions an admitted job used."""
+    """Keeps which tags an admitted job used."""
     used = _used(session)
-    tags = tags_of(session.ctx.party) if used else None
-    if tags is not None:
-        ids = {tag: tag_id(tags, tag) for tag in used}
-        session.ctx.records.put(session.job_id, USED, ids)
+    if used:
+        session.ctx.records.put(session.job_id, USED, used)
 
 
 def _used(session: Session) -> list[str]:

@@ -221,7 +221,11 @@ def test_different_rules_have_different_sentences() -> None:
 # -- any definition --------------------------------------------------------------------------
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=6)
-NUMBERS = st.decimals(-9999, 9999, places=2).map(lambda d: Decimal(number_text(d)))
+# Words and numbers that the people of the comparison have, and any others.
+NAMES = st.sampled_from(["A", "B", "é", "x", "y", "a", "b"]) | WORD
+NUMBERS = st.integers(0, 4).map(Decimal) | st.decimals(-9999, 9999, places=2).map(
+    lambda d: Decimal(number_text(d))
+)
 SPANS = st.builds(
     Span, st.integers(1, 40) | st.integers(1, 99999), st.sampled_from(["hour", "day", "week"])
 )
@@ -234,9 +238,9 @@ def ops(kind: str) -> st.SearchStrategy[tuple[Test, ...]]:
     elif kind == "flag":
         one_ = st.builds(Test, st.just("is"), st.sampled_from(["yes", "no"]))
     else:
-        words = st.lists(WORD, min_size=1, max_size=3, unique=True).map(tuple)
+        words = st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple)
         one_ = st.one_of(
-            st.builds(Test, st.just("is"), WORD), st.builds(Test, st.just("in"), words)
+            st.builds(Test, st.just("is"), NAMES), st.builds(Test, st.just("in"), words)
         )
     order = ("at_least", "above", "at_most", "below", "is", "in", "known")
     return st.lists(st.one_of(one_, known), min_size=1, max_size=3, unique_by=lambda t: t.op).map(
@@ -287,7 +291,7 @@ TITLES = st.builds(Title, WORD, WORD)
 
 @st.composite
 def tags(draw: st.DrawFn) -> Tag:
-    names = draw(st.lists(WORD, min_size=2, max_size=5, unique=True))
+    names = draw(st.lists(NAMES, min_size=2, max_size=5, unique=True))
     form = draw(st.sampled_from([RULES, BANDS, WORDS]))
     values = tuple(TagValue(name, draw(st.none() | TITLES)) for name in names)
     measure, bands, unknown = None, (), draw(st.none() | WORD)

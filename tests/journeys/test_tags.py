@@ -70,12 +70,21 @@ def test_tags_from_events_to_a_release(tmp_path: Path, assent: Assent) -> None:
         assert cells["a", "high"] == cells["b", "low"] == 15
         assert sandbox.result(refused)["error"]["code"] == "tag_not_granted"
 
+        planned = assent("job", "plan", job, "--node", sandbox.root / "media")
+        assert "shop would refuse: no grant lets media use the tag spender" in planned.out
+        assert planned.out.count("would refuse") == 1 + planned.out.count("nobody would refuse")
+
         # Everybody's next purchase, and the same question again.
         more = tmp_path / "more.csv"
         lines = (f"n{i},p{i}@example.com,2026-02-02,1000,A,no\n" for i in range(PEOPLE))
         more.write_text("order,email,at,amount,brand,gift\n" + "".join(lines))
         said = assent("node", "ingest", "purchase", more, "--node", node)
         assert said.out.startswith("purchase: 60 new events of 60 people"), said
+        # A grant that is taken out of the file ends at once.
+        tags = tmp_path / "data" / "tags.yaml"
+        tags.write_text(FILE.partition("grants:")[0], encoding="utf-8")
+        assert sandbox.result(asked)["error"]["code"] == "tag_not_granted"
+        tags.write_text(FILE, encoding="utf-8")
         again = sandbox.result(asked)
         cells = {(c["media/interest"], c["shop/tier"]): c["count"] for c in again["cells"]}
         assert cells["a", "high"] == cells["b", "high"] == 30

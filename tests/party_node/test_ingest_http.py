@@ -10,7 +10,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from party_node.ingest_http import TOKEN, app, bound, token
+from party_node.ingest_http import TOKEN, app, bound, serve, token
 from party_node.profile_desk import ProfileDesk
 from party_node.records import Records
 from protocol.errors import BadInput
@@ -52,3 +52,28 @@ def test_a_port_that_is_taken_is_said() -> None:
         free.listen()
         with pytest.raises(BadInput, match="cannot be used"):
             bound(free.getsockname()[1])
+
+
+def test_it_listens_on_loopback_until_it_is_cancelled(tmp_path: Path) -> None:
+    profile = shop(tmp_path)
+    desk = ProfileDesk(profile, Records(sa.create_engine("sqlite://"), lambda: 0.0))
+    listening = bound(0)
+    host, port = listening.getsockname()
+    assert host == "127.0.0.1"
+
+    async def story() -> int:
+        serving = asyncio.create_task(serve(desk, tmp_path, listening))
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for _ in range(100):
+                try:
+                    answer = await client.post(f"http://127.0.0.1:{port}/events/cart")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.05)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        return answer.status_code
+
+    assert asyncio.run(story()) == 401
+    with pytest.raises(httpx.ConnectError):
+        httpx.post(f"http://127.0.0.1:{port}/events/cart", trust_env=False)

@@ -253,7 +253,7 @@ def test_lineage_both_ways(tmp_path: Path) -> None:
     found = desk(profile)
     records = found._records
     records.seen("j-1", "tier_by_interest", "media", "…")
-    records.put("j-1", USED, {"spender": "id"})
+    records.put("j-1", USED, ["spender"])
     records.set_state("j-1", "released")
     (tag,) = found.tags("lineage", "spender", "")
     assert "column purchases.csv amount" in tag["from"]

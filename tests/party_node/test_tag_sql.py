@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from party_node.one_id import Records, resolve
 from party_node.profile_store import ProfileStore
 from party_node.table_file import TextTable
 from party_node.tag_values import TagValues
-from tests.catalog.tag_samples import SOURCES
+from tests.catalog.tag_samples import SOURCES, one, read
 from tests.catalog.test_tags import CONDITIONS, tags
 from tests.reference.tag_oracle import Event, Person, value_of
 
@@ -41,7 +42,7 @@ def random_people(rng: np.random.Generator, n: int) -> list[Person]:
 
     def when() -> datetime:
         # Coarse steps: many events at the same moment, and at the borders of windows.
-        return AS_OF + timedelta(hours=6 * int(rng.integers(-80, 8)))
+        return AS_OF + timedelta(hours=6 * int(rng.integers(-40, 4)))
 
     def event(name: str) -> Event:
         fields = {
@@ -57,7 +58,7 @@ def random_people(rng: np.random.Generator, n: int) -> list[Person]:
             {"age": sometimes(Decimal(int(rng.integers(0, 5)))),
              "city": sometimes(str(rng.choice(list("ab")))),
              "member": bool(rng.integers(2))},
-            {name: [event(name) for _ in range(rng.integers(0, 6))] for name in SOURCES.events},
+            {name: [event(name) for _ in range(rng.integers(0, 8))] for name in SOURCES.events},
         )
         for _ in range(n)
     ]  # fmt: skip
@@ -95,8 +96,8 @@ PEOPLE = random_people(np.random.default_rng(20260310), 60)
 STORE = loaded(PEOPLE)
 
 
-def computed(made: TagSet, name: str, folder: Path) -> list[str]:
-    values = TagValues(STORE, made, SOURCES, folder)
+def computed(made: TagSet, name: str, folder: Path, store: ProfileStore = STORE) -> list[str]:
+    values = TagValues(store, made, SOURCES, folder)
     values.refresh([name], AS_OF)
     labels = values.labels(name)
     return [labels.vocabulary[code] for code in labels.codes]
@@ -123,3 +124,48 @@ def test_a_tag_made_from_another(condition: object, known: bool) -> None:
     made = TagSet("c", {"a": first, "b": second}, order=("a", "b"))
     expected = [value_of(made, "b", person, AS_OF) for person in PEOPLE]
     assert computed(made, "b", Path("nowhere")) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        # The window's first moment is in it, its last is not.
+        ("{count: cart, within: 3 days, at_least: 1}", "yyn"),
+        ("{count: cart, within: 3 days, ending: 3 days ago, at_least: 1}", "nny"),
+        ("{count: cart, at_most: 0}", "nnn"),
+        # A step must be later than the one before it.
+        ("{sequence: [view, purchase], at_least: 1}", "nyn"),
+        ("{sequence: [view, purchase], span: 1 hour, at_least: 1}", "nyn"),
+        ("{sequence: [view, purchase], span: 1 hour, at_least: 2}", "nnn"),
+        # Of equals: the one seen last, then the later in code points.
+        ("{top: purchase.brand, is: A}", "nyn"),
+        ("{top: purchase.brand, is: B}", "ynn"),
+        # Of one moment: the one that arrived first, or last.
+        ("{first: purchase.brand, is: A}", "ynn"),
+        ("{last: purchase.brand, is: A}", "nyn"),
+        ("{avg: purchase.amount, at_least: 0.1}", "yyn"),
+        ("{avg: purchase.amount, at_most: 0.1}", "yyn"),
+    ],
+)
+def test_borders_and_ties(rule: str, expected: str) -> None:
+    def at(hours: int) -> datetime:
+        return AS_OF - timedelta(hours=hours)
+
+    def bought(hours: int, brand: str, amount: str = "0.1") -> Event:
+        return Event(at(hours), {"brand": brand, "amount": Decimal(amount), "gift": None})
+
+    def viewed(hours: int) -> Event:
+        return Event(at(hours), {"topic": "x"})
+
+    empty: dict[str, object] = {"age": None, "city": None, "member": False}
+    events = [
+        {"cart": [Event(at(72), {})], "view": [viewed(10)],
+         "purchase": [bought(10, "A"), bought(10, "B"), bought(10, "B", "0.1")]},
+        {"cart": [Event(at(1), {}), Event(at(0), {})], "view": [viewed(11)],
+         "purchase": [bought(12, "B"), bought(10, "A")]},
+        {"cart": [Event(at(73), {})], "view": [], "purchase": []},
+    ]  # fmt: skip
+    people = [Person(empty, found) for found in events]
+    made = read(one("    values: [{value: y, when: " + rule + "}, {value: n, otherwise: yes}]\n"))
+    assert [value_of(made, "t", person, AS_OF) for person in people] == list(expected)
+    assert computed(made, "t", Path("nowhere"), loaded(people)) == list(expected)
