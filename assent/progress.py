@@ -21,6 +21,12 @@ DOING = {
     "layout": "lays out the encrypted rows",
     "recheck": "looks for new withdrawals",
     "aggregate": "adds up under encryption",
+    "proof": "proves its key",
+    "seeds": "shares masks",
+    "ask": "asks the next round",
+    "sum": "sums its own people",
+    "total": "adds up under encryption",
+    "finish": "writes its part of the result",
     "open": "opens the totals",
     "members": "finds its own common rows",
 }

@@ -23,6 +23,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from assent.report_lists import listings
 from assent.report_tables import (
     WITHHELD,
     number,
@@ -32,7 +33,7 @@ from assent.report_tables import (
     withheld_counts,
     words,
 )
-from assent.who_learns import Disclosure, who_learns
+from assent.who_learns import Disclosure, who_learns, who_learns_of_sum
 
 # 95 % of a Gaussian lies within this many standard deviations.
 _WITHIN_95 = 1.96
@@ -63,8 +64,15 @@ EXCLUSIONS = {
     "no_record": "no consent on record",
     "refused": "refused",
     "withdrawn": "withdrawn",
+    "revoked": "ended by the company",
+    "objected": "objected",
+    "restricted": "in dispute",
+    "invalidated": "found invalid",
     "expired": "expired",
+    "notice_outdated": "given under an older notice",
     "requested": "not answered yet",
+    "deferred": "answer put off",
+    "unknown": "not known",
 }
 
 
@@ -146,6 +154,8 @@ def _job(index: int, result: Mapping[str, Any]) -> dict[str, Any]:
     match = _MATCH | (result.get("match") or {})
     cells = result.get("cells") or []
     released = result.get("status") == "released"
+    lists = listings(result)
+    crossed = cells if released and not lists else []
     return {
         "anchor": f"job-{index}",
         "name": str(result.get("job", f"job {index}")),
@@ -155,11 +165,12 @@ def _job(index: int, result: Mapping[str, Any]) -> dict[str, Any]:
         "error": _ERROR | result["error"] if result.get("error") else None,
         "overlap": result.get("overlap") if released else None,
         "overlap_margin": _margin(privacy, "overlap"),
-        "tables": tables(cells, requester) if released else (),
+        "tables": tables(crossed, requester),
+        "lists": lists,
         "count_margin": _margin(privacy, "count"),
         "withheld": withheld_counts(cells) if released else {},
         "cells": len(cells),
-        "standing_out": standing_out(cells, requester) if released else (),
+        "standing_out": standing_out(crossed, requester),
         "funnels": [
             (party, funnel(counts), result.get("overlap") if released else None)
             for party, counts in (result.get("consent") or {}).items()
@@ -178,12 +189,15 @@ def _learns(
 ) -> tuple[Disclosure, ...]:
     match = result.get("match") or {}
     privacy = result.get("privacy") or {}
+    noise = privacy.get("noise") not in ("off", None, False)
+    if "match" not in result:  # a job over secure sums: nobody is matched
+        return who_learns_of_sum(requester, providers, noise=noise)
     return who_learns(
         requester,
         providers,
         mode=str(match.get("mode", "keyed")),
         members=match.get("reveal") == "members",
-        noise=privacy.get("noise") not in ("off", None, False),
+        noise=noise,
     )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assent.report import EXCLUSIONS
+from assent.report_lists import Listing, listings
 from assent.report_tables import WITHHELD
 
 NUMBERS = ("count", "tgi")
@@ -36,7 +37,11 @@ def result(found: dict[str, Any]) -> None:
         reason = overlap["withheld"]
         shown = f"withheld ({WITHHELD.get(reason, reason)})" if reason else f"{overlap['count']:,}"
         screen.print(Text(f"  people in common: {shown}"))
-    if found.get("cells"):
+    lists = listings(found)
+    for part in lists:
+        screen.print(Text(f"  {part.title}"))
+        screen.print(listed(part))
+    if found.get("cells") and not lists:
         screen.print(cells(found["cells"]))
     if privacy := found.get("privacy"):
         screen.print(Text("  " + privacy_line(privacy)))
@@ -54,6 +59,16 @@ def result(found: dict[str, Any]) -> None:
     sent = ", ".join(f"{p} sent {b / 1e6:.1f} MB" for p, b in cost.get("bytes", {}).items())
     if "seconds" in cost:
         screen.print(Text(f"  {cost['seconds']:.1f} s" + (f"; {sent}" if sent else "")))
+
+
+def listed(part: Listing) -> Table:
+    """A list of a job over secure sums."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name, numeric in zip(part.header, part.numeric, strict=True):
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in part.rows:
+        table.add_row(*(Text(text) for text in row))
+    return table
 
 
 def cells(rows: list[dict[str, Any]]) -> Table:

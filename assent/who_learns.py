@@ -67,6 +67,45 @@ def who_learns(
     return (*rows, *_counting(requester, others, noise))
 
 
+def who_learns_of_sum(
+    requester: str, providers: Sequence[str], *, noise: bool = True
+) -> tuple[Disclosure, ...]:
+    """As `who_learns`, for a job over secure sums: nobody is matched."""
+    everyone = ", ".join((requester, *providers))
+    total = "totals under every company's noise" if noise else "exact totals (noise is off)"
+    return (
+        *who_learns(requester, providers)[:3],
+        Disclosure(
+            "mask seeds",
+            everyone,
+            everyone,
+            "the difference of two masks",
+            "any row",
+        ),
+        Disclosure(
+            "the round's question",
+            requester,
+            everyone,
+            "what is summed next, computed from totals; at the end the released result",
+            "totals that the release rules withhold",
+        ),
+        Disclosure(
+            "masked vectors",
+            everyone,
+            COORDINATOR,
+            "how many numbers are summed, and in how many rounds",
+            "anything inside them, even together with the requester (of three companies or more)",
+        ),
+        Disclosure(
+            "encrypted total of all parties",
+            COORDINATOR,
+            requester,
+            f"{total}, of which only what passes the release rules is shown",
+            "any company's own part",
+        ),
+    )
+
+
 def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[Disclosure, ...]:
     if mode == "ecdh":
         first = Disclosure(

@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs|tags]
+python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags]
 """
 
 from __future__ import annotations
@@ -50,6 +50,18 @@ def jobs(quick: bool) -> list[Row]:
     return found
 
 
+def gate(quick: bool) -> list[Row]:
+    from bench.gate_bench import PEOPLE, run
+
+    return run(PEOPLE // 10 if quick else PEOPLE)
+
+
+def portal(quick: bool) -> list[Row]:
+    from bench.portal_bench import run
+
+    return run(2.0 if quick else 10.0)
+
+
 def tags(quick: bool) -> list[Row]:
     from bench import tags_bench
 
@@ -62,11 +74,8 @@ def _complain(name: str, status: str, error: str) -> None:
 
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    "paillier": paillier,
-    "psi": psi,
-    "jobs": jobs,
-    "tags": tags,
-}
+    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
+    "tags": tags}  # fmt: skip
 
 
 def machine() -> list[str]:

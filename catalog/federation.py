@@ -185,7 +185,7 @@ class Policy(Strict):
 
 
 class Party(Strict):
-    """One company.  table and consents are absolute paths once loaded."""
+    """One company.  table, consents and notices are absolute paths once loaded."""
 
     name: PartyName
     table: Path
@@ -193,6 +193,7 @@ class Party(Strict):
     ids: dict[IdentifierType, Text] = Field(default_factory=dict)
     attributes: dict[AttributeName, Attribute] = Field(default_factory=dict)
     consents: Path | str
+    notices: Path | None = None  # the texts that people are shown; None: the built-in ones
     policy: Policy = Field(default_factory=Policy)
     approval: Annotated[Text, one_of(APPROVALS)] = "auto"
     key_bits: Whole = 3072
@@ -294,6 +295,8 @@ def dump_party(party: Party, key_bits: int | None = None) -> str:
         "attributes": {name: _plain(attribute) for name, attribute in party.attributes.items()},
         "policy": _plain(party.policy),
     }
+    if party.notices is not None:
+        fields["notices"] = str(party.notices)
     if party.default_region is not None:
         fields["default_region"] = party.default_region
     if party.events:
@@ -358,6 +361,7 @@ def _party(
         consents = _absolute(folder, str(consents))
     table = _absolute(folder, str(block["table"]))
     paths: dict[str, Any] = {"table": table, "consents": consents}
+    paths["notices"] = party.notices and _absolute(folder, str(party.notices))
     paths["events"] = {
         name: event.model_copy(update={"source": located(event.source, folder)})
         for name, event in party.events.items()

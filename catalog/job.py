@@ -7,7 +7,6 @@ never sees more than `name`-free facts (protocols.md section 0).  contracts.md, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -17,14 +16,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from catalog.federation import Federation, PartyName, Rho
+from catalog import sums
+from catalog.federation import Federation, PartyName
+from catalog.job_fields import JobName, Privacy, Seed, distinct
 from catalog.job_rules import check_against, check_alone, check_known
 from catalog.vocabulary import MEASURES, MODES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES, REVEALS
 from catalog.yaml import (
     Document,
     Strict,
     Text,
-    Whole,
     Words,
     as_words,
     build,
@@ -38,9 +38,7 @@ from protocol.encoding import canonical_json, content_id
 from protocol.errors import BadInput, ProtocolViolation
 
 DEFAULT_ON = ("phone", "email")
-DEFAULT_RHO = Decimal("0.02")
 _NANO = 10**9
-_JOB_NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,7 @@ class JobSpec:
     noise: bool = True
     rho_nano: int = 20_000_000
     seed: int | None = None
+    model: sums.Model | None = None  # of the protocols that sum over different people
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -90,7 +89,8 @@ class JobSpec:
     @property
     def attributes(self) -> tuple[str, ...]:
         """Every attribute that the job reads, each once."""
-        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed)))
+        of_model = self.model.attributes() if self.model is not None else ()
+        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model)))
 
     def own_attributes(self, party: str) -> tuple[str, ...]:
         """The names, without the party, of `party`'s attributes that the job reads."""
@@ -99,7 +99,7 @@ class JobSpec:
 
     def canonical(self) -> dict[str, Any]:
         """Strings, integers, booleans, lists only; `from_canonical` gives the job back."""
-        return {
+        found = {
             "v": 1,
             "job": self.name,
             "purpose": self.purpose,
@@ -117,6 +117,7 @@ class JobSpec:
             "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
             "seed": self.seed,
         }
+        return found if self.model is None else found | {"model": self.model.canonical()}
 
     @cached_property
     def content_id(self) -> str:
@@ -143,32 +144,11 @@ class JobSpec:
 # -- the file ----------------------------------------------------------------------------
 
 
-def _job_name(value: str) -> str:
-    if not _JOB_NAME.fullmatch(value):
-        raise wrong(f'"{value}" cannot name a job', "use letters, digits, -, _ and . (at most 64)")
-    return value
-
-
 def _attribute(value: str) -> str:
     party, slash, name = value.partition("/")
     if not slash or not party or not name or "/" in name:
         raise wrong(f'"{value}" is not an attribute', "write party/attribute")
     return value
-
-
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if values.count(value) > 1:
-            raise wrong(f'"{value}" is here twice', "keep one")
-    return values
-
-
-def _noise(value: Any) -> Any:
-    # JSON writers have no `on`; true and false can only mean the same.
-    word = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-    if word not in ("on", "off"):
-        raise wrong(f'"{word}" is neither on nor off', "write noise: on or noise: off")
-    return word
 
 
 def _measures(value: Any) -> Any:
@@ -196,33 +176,28 @@ def _measure(item: Any) -> Measure:
 Attributes = Annotated[
     tuple[Annotated[Text, AfterValidator(_attribute)], ...],
     BeforeValidator(as_words),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
 ]
 
 
 class _Match(Strict):
-    on: Annotated[Words, AfterValidator(_distinct)] | None = None
+    on: Annotated[Words, AfterValidator(distinct)] | None = None
     mode: Annotated[Text, one_of(MODES)] = "keyed"
     reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
 
 
-class _Privacy(Strict):
-    noise: Annotated[str, BeforeValidator(_noise)] = "on"
-    rho: Rho = DEFAULT_RHO
-
-
 class _JobFile(Strict):
-    job: Annotated[Text, AfterValidator(_job_name)]
+    job: JobName
     purpose: Annotated[Text, one_of(PURPOSES)]
     protocol: Annotated[Text, one_of(PROTOCOLS)]
     requester: PartyName
-    with_: Annotated[Words, AfterValidator(_distinct)] = Field(alias="with")
+    with_: Annotated[Words, AfterValidator(distinct)] = Field(alias="with")
     match: _Match = Field(default_factory=_Match)
     rows: Attributes = ()
     columns: Attributes = ()
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
-    privacy: _Privacy = Field(default_factory=_Privacy)
-    seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] | None = None
+    privacy: Privacy = Field(default_factory=Privacy)
+    seed: Seed | None = None
 
 
 def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
@@ -264,11 +239,12 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
             f'"{protocol}" is not in this version',
             f"use {' or '.join(PROTOCOLS_BUILT)}",
         )
+    if protocol in sums.SUMS:
+        return _sum_job(value, document, federation)
     file = build(_JobFile, {k: v for k, v in value.items() if v is not None}, document)
     on = file.match.on
     if on is None:
         on = DEFAULT_ON if federation is None else _shared_types(file, federation)
-    noise = file.privacy.noise == "on"
     spec = JobSpec(
         name=file.job,
         purpose=file.purpose,
@@ -279,8 +255,8 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
         rows=file.rows,
         columns=file.columns,
         measures=file.measures,
-        noise=noise,
-        rho_nano=int(file.privacy.rho * _NANO) if noise else 0,
+        noise=file.privacy.on,
+        rho_nano=file.privacy.rho_nano,
         seed=file.seed,
     )
     if federation is not None:
@@ -293,6 +269,29 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
         spec = replace(spec, measures=(Measure("count"),))
     if federation is not None:
         check_against(spec, federation, document)
+    return spec
+
+
+def _sum_job(
+    value: Mapping[str, Any], document: Document, federation: Federation | None
+) -> JobSpec:
+    found = sums.read(value, document)
+    file = found.file
+    spec = JobSpec(
+        name=file.job,
+        purpose=file.purpose,
+        protocol=file.protocol,
+        requester=file.requester,
+        providers=found.providers,
+        match=Match(on=()),
+        noise=file.privacy.on,
+        rho_nano=file.privacy.rho_nano,
+        seed=file.seed,
+        model=found.model,
+    )
+    if federation is not None:
+        check_known(spec, federation, document)
+        sums.check_against(spec.protocol, found.model, federation, document)
     return spec
 
 
@@ -329,4 +328,8 @@ def _from_plain(value: Any) -> JobSpec:
         fields["privacy"]["rho"] = Decimal(privacy["rho_nano"]) / _NANO
     if value["seed"] is not None:
         fields["seed"] = value["seed"]
+    if "model" in value:
+        for key in ("rows", "columns", "measures", "match"):
+            del fields[key]
+        fields |= sums.plain(value["protocol"], value["model"])
     return _job(Document("a job", fields, {}), None)

@@ -20,11 +20,12 @@ from pyroaring import BitMap
 
 from catalog.job import JobSpec
 from party_node.session import NodeContext, Session
+from party_node.sum_words import sum_sentences
 from party_node.tag_grants import check_grants, note_tags
 from protocol.encoding import length_prefixed
 from protocol.errors import Refused
 from protocol.psi.dummies import DummyRule
-from protocol.psi.padding import handles_for
+from protocol.psi.padding import handles_for, padded
 from protocol.release.budget import Account
 from protocol.release.rules import check_exact
 from protocol.rows import EligibleRows
@@ -99,12 +100,19 @@ def check_policy(session: Session) -> None:
     check_grants(session)
 
 
+def recipients(session: Session) -> list[str]:
+    """Who gets what this party's rows become: of a secure sum every other party."""
+    if session.spec.model is not None:
+        return sorted(session.others)
+    return [] if session.is_requester else [session.spec.requester]
+
+
 def account(session: Session) -> Account:
     """The ledger account that pays: this owner's, towards the requester, for the purpose."""
     policy = session.ctx.party.policy
     return Account(
         owner=session.ctx.name,
-        recipient=session.spec.requester,
+        recipient=",".join(recipients(session)),
         purpose=session.spec.purpose,
         limit_nano=policy.rho_nano,
         limit_all_nano=policy.rho_all_nano,
@@ -112,16 +120,16 @@ def account(session: Session) -> Account:
 
 
 def pays(session: Session) -> int:
-    """rho in 1e-9 that this party's rows cost: providers of a noisy, hidden job pay."""
+    """rho in 1e-9 that this party's rows cost: whoever discloses to somebody, with noise, pays."""
     spec = session.spec
-    if session.is_requester or not spec.noise or spec.match.reveal == "members":
+    if not recipients(session) or not spec.noise or spec.match.reveal == "members":
         return 0
     return spec.rho_nano
 
 
 def people(session: Session, rows: BitMap) -> npt.NDArray[np.uint64]:
-    """Keys of these rows' people that survive a table sorted anew; rows without any
-    identifier can match nobody and have none."""
+    """Keys of these rows' people that survive a table sorted anew; rows without any unambiguous
+    identifier can match nobody and have none, but in a sum, which matches nobody, their number."""
     ctx = session.ctx
     index = np.array(rows.to_array(), dtype=np.int64)
     found = ctx.dataset.eligible_rows(index, list(ctx.party.ids), []).identifiers
@@ -132,18 +140,22 @@ def people(session: Session, rows: BitMap) -> npt.NDArray[np.uint64]:
     some = np.logical_or.reduce(
         [column.is_valid().to_numpy(zero_copy_only=False) for column in columns]
     )
+    if session.spec.model is not None:
+        keys = np.where(some, keys, index.astype(np.uint64))
+        return np.unique(keys)
     return np.unique(keys[some])
 
 
 def check_exact_release(session: Session, rows: BitMap) -> None:
     """Section 5 rule 4: two exact answers must not differ by a few rows."""
     spec = session.spec
-    if session.is_requester or spec.noise or spec.match.reveal == "members":
+    if spec.noise or spec.match.reveal == "members":
         return
-    previous = session.ctx.records.exact_releases(spec.requester)
-    if previous:
-        own = frozenset(own_attributes(session))
-        check_exact(previous, own, people(session, rows), session.min_cohort)
+    for recipient in recipients(session):
+        previous = session.ctx.records.exact_releases(recipient)
+        if previous:
+            own = frozenset(own_attributes(session))
+            check_exact(previous, own, people(session, rows), session.min_cohort)
 
 
 def admit(session: Session) -> Eligible:
@@ -168,10 +180,14 @@ def admit(session: Session) -> Eligible:
     return rows
 
 
-def admitted_rows(session: Session) -> EligibleRows:
+def admitted_rows(session: Session, index: npt.NDArray[np.int64] | None = None) -> EligibleRows:
     """The rows that passed this attempt's gates, with what the job reads of them: the one way
-    from the table to tokens and ciphertexts."""
-    index = session.vault.get_array("eligible")
+    from the table to tokens and ciphertexts.  index: fewer of them, ascending."""
+    admitted = session.vault.get_array("eligible")
+    if index is None:
+        index = admitted
+    elif not bool(np.isin(index, admitted).all()):
+        raise ValueError("a row that was not admitted")
     rows: EligibleRows = session.ctx.dataset.eligible_rows(
         index, list(session.spec.match.on), own_attributes(session)
     )
@@ -180,6 +196,8 @@ def admitted_rows(session: Session) -> EligibleRows:
 
 def handles(session: Session, rows: Eligible) -> int:
     """Padded size that leaves this node; independent of the drawn dummies."""
+    if session.spec.model is not None:
+        return padded(len(rows.rows))
     return handles_for(len(rows.rows), len(session.spec.match.on), DummyRule())
 
 
@@ -200,6 +218,8 @@ def describe(spec: JobSpec, ctx: NodeContext) -> str:
 
 def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
     """One sentence for each company: what it will learn about whom."""
+    if spec.model is not None:
+        return sum_sentences(spec, min_cohort)
     others = " and ".join(spec.providers)
     everyone = f"the common, consenting customers of {spec.requester} and {others}"
     noise = f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"

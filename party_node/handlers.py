@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy.exc import OperationalError
 
-from party_node import sequence, steps_crosstab, steps_match, steps_terms
+from party_node import sequence, steps_crosstab, steps_match, steps_sums, steps_terms
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
 from party_node.session import NodeContext, Session
@@ -38,6 +38,11 @@ STEPS: Mapping[str, Handler] = {
     "recheck": steps_crosstab.recheck,
     "aggregate": steps_crosstab.aggregate,
     "open": steps_crosstab.open_result,
+    "proof": steps_sums.proof,
+    "seeds": steps_sums.seeds,
+    "ask": steps_sums.ask,
+    "sum": steps_sums.add,
+    "finish": steps_sums.finish,
 }
 
 

@@ -19,6 +19,7 @@ from protocol import identity
 from protocol.crosstab.spec import CrosstabSpec
 from protocol.encoding import length_prefixed
 from protocol.errors import ErrorInfo, ProtocolViolation
+from protocol.release.noise import epsilon
 from protocol.release.rules import ReleasedTable
 
 SEALED = "sealed:"
@@ -54,6 +55,23 @@ def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) 
     return found
 
 
+def sum_result(
+    session: Session, sigmas: Mapping[str, float], released: Mapping[str, Any], rounds: int
+) -> dict[str, Any]:
+    """A job over secure sums: what its model released, and under which noise."""
+    job = session.spec
+    privacy: dict[str, Any] = {
+        "noise": "discrete_gaussian" if job.noise else "off",
+        "rho": job.rho_nano / 1e9 if job.noise else None,
+        "epsilon": epsilon(job.rho_nano) if job.noise else None,
+        "sigmas": dict(sigmas),
+        "min_cohort": session.min_cohort,
+        "attempts": session.attempt,
+        "warnings": [],
+    }
+    return base(session) | dict(released) | {"privacy": privacy, "cost": {"rounds": rounds}}
+
+
 def members_result(session: Session, matched: int) -> dict[str, Any]:
     """A `members` job: the requester knows its own common rows, so the count is exact."""
     k = session.min_cohort
@@ -85,11 +103,15 @@ def base(session: Session) -> dict[str, Any]:
 
 def asked(job: JobSpec) -> dict[str, Any]:
     """The keys that every result has, however the job ended."""
-    return {
+    found: dict[str, Any] = {
         "job": job.name,
         "status": "failed",
         "requester": job.requester,
         "with": list(job.providers),
+    }
+    if job.model is not None:
+        return found  # nobody is matched
+    return found | {
         "match": {"on": list(job.match.on), "mode": job.match.mode, "reveal": job.match.reveal},
     }
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog.job import JobSpec
+from party_node.sum_rounds import most_rounds
 from protocol.errors import ProtocolViolation
 from protocol.transport.port import COORDINATOR, EVERYONE, ArtifactRef, StepKey
 
@@ -41,6 +42,8 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
         return steps | {f"plan/{me}": offers | (plans if me == requester else {})}
     admits = {f"admit/{p}": Source(f"admit/{p}", p) for p in spec.parties}
     steps[f"admit/{me}"] = offers
+    if spec.model is not None:
+        return steps | _sum_steps(me, spec, admits)
     key: Inputs = {}
     if me == requester:
         steps |= {f"key/{p}": admits for p in spec.providers}
@@ -62,6 +65,29 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
     outputs = {"outputs": Source(f"aggregate/{provider}", provider, me)}
     rows = {"rows": Source("encrypt", me, COORDINATOR)}
     return steps | {"encrypt": admits, "recheck": rows, "open": admits | outputs}
+
+
+def _sum_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
+    """Rounds of a secure sum: asked by the requester, added by all, opened by the requester."""
+    requester, parties = spec.requester, spec.parties
+    steps: dict[str, Inputs] = {f"seeds/{me}": admits} if me != parties[-1] else {}
+    seeds = {f"seeds/{p}": Source(f"seeds/{p}", p) for p in parties[:-1]}
+    proof: Inputs = {}
+    if me == requester:
+        steps |= {f"proof/{p}": admits for p in spec.providers}
+    else:
+        proof = {"proof": Source(f"proof/{me}", requester, me)}
+    last = most_rounds(spec) + 1
+    for r in range(1, last + 1):
+        asked = {"ask": Source(f"ask/{r}", requester)}
+        if me == requester:
+            opened = {"total": Source(f"total/{r - 1}", COORDINATOR, me)} if r > 1 else {}
+            steps[f"ask/{r}"] = admits | opened
+        if r < last:
+            steps[f"sum/{r}/{me}"] = admits | seeds | proof | asked
+        if r > 1:
+            steps[f"finish/{r}/{me}"] = admits | asked
+    return steps
 
 
 def _before(parties: tuple[str, ...], origin: str, me: str) -> Source:

@@ -21,7 +21,7 @@ from protocol.paillier.keys import PrivateKey
 from protocol.psi.ecdh import random_scalar
 from protocol.wire import job_pb2 as pb
 
-ANSWERED = "answered"
+LEAVE_FILES = frozenset({"rfm", "ltv", "kmeans"})
 
 
 def offer(session: Session, task: Incoming) -> Outgoing:
@@ -58,6 +58,8 @@ def check_own_part(session: Session) -> None:
         attribute = ctx.party.attributes.get(name)
         if attribute is None:
             raise _unfit(session, f"{ctx.name} has no attribute {name}")
+        if spec.model is not None:
+            continue  # which kinds fit is the model's to say, over all parties' offers
         summed = f"{ctx.name}/{name}" in spec.summed
         if summed != (attribute.kind == "number"):
             want = "a number" if summed else "a label or a flag"
@@ -107,7 +109,7 @@ def admit(session: Session, task: Incoming) -> Outgoing:
     rows = admission.admit(session)
     handles = admission.handles(session, rows)
     session.vault.put_array("eligible", rows.index)
-    if session.is_requester and not session.vault.has("k"):
+    if session.is_requester and session.spec.model is None and not session.vault.has("k"):
         # K of this attempt, drawn here: its deliveries to several providers are steps that run
         # at the same time.
         session.vault.put("k", ctx.random(32))
@@ -115,21 +117,24 @@ def admit(session: Session, task: Incoming) -> Outgoing:
         # Drawn here: own points and a peer's batch may be asked for at the same time.
         session.vault.put("scalar", random_scalar(ctx.random))
     ctx.records.put(session.job_id, "own.consent", admission.funnel(session, rows))
-    if not session.is_requester:
+    if admission.recipients(session):
         left = ctx.ledger.remaining(admission.account(session), ctx.now())
         ctx.records.put(session.job_id, "own.remaining_rho", left / 1e9)
-    ctx.records.put(session.job_id, "own.ambiguous", ctx.dataset.counts.ambiguous)
-    unparsable = {
-        kind: ctx.dataset.counts.unparsable.get(kind, 0) for kind in session.spec.match.on
-    }
-    ctx.records.put(session.job_id, "own.unparsable", unparsable)
+    if session.spec.model is None:
+        ctx.records.put(session.job_id, "own.ambiguous", ctx.dataset.counts.ambiguous)
+        unparsable = {
+            kind: ctx.dataset.counts.unparsable.get(kind, 0) for kind in session.spec.match.on
+        }
+        ctx.records.put(session.job_id, "own.unparsable", unparsable)
     return Outgoing(pb.Admission(job_hash=session.job_hash, handles=handles))
 
 
 def question(session: Session) -> tuple[str, str]:
     """Names the question and the state of all data it is asked of (section 5, rule 3)."""
     asked = dict(session.spec.canonical())
-    for key in ("job", "name", "seed"):
+    # A job that leaves a file at each party, named after it, is the same one under its name only.
+    forgotten = ("job", "seed") if session.spec.protocol not in LEAVE_FILES else ()
+    for key in forgotten:
         asked.pop(key, None)
     versions = length_prefixed(
         *(session.offers[party].data_version for party in session.spec.parties)

@@ -56,6 +56,18 @@ def members(name: str) -> dict[str, Any]:
     }
 
 
+def sum_of_both(name: str) -> dict[str, Any]:
+    return {
+        "job": name,
+        "purpose": "audience_insight",
+        "protocol": "secure_sum",
+        "requester": "shop",
+        "with": ["media"],
+        "columns": {"shop": ["loyalty_rank_qv"], "media": ["hobby_group_wj"]},
+        "privacy": {"noise": "off"},
+    }
+
+
 def leaks(world: WireWorld, scanner: Scanner) -> list[Finding]:
     """Everything that crossed, and everything that lies or lay at the two services."""
     found = []
@@ -93,18 +105,19 @@ async def test_a_run_leaks_nothing(
             **question(JOB_NAMES[3], columns=f"media/{UNKNOWN_ATTRIBUTE}", measures=["count"])
         )
         plan = await world.run(dry_run=True, **question(JOB_NAMES[4]))
+        summed = await world.run(**sum_of_both(JOB_NAMES[6]))
         person = next(row[1] for row in tables["media"].rows if row[1])
         said = await world.desks["media"].consent("phone", person, "all", "all", "all", "withdrawn")
         later = await world.run(**question(JOB_NAMES[5]))
         world.snapshot()
-        outcomes = [noisy, exact, common, plan, later]
-        assert [outcome.state for outcome in outcomes] == ["released"] * 5
+        outcomes = [noisy, exact, common, plan, summed, later]
+        assert [outcome.state for outcome in outcomes] == ["released"] * 6
         assert refused.code == "unknown_attribute"
         assert UNKNOWN_ATTRIBUTE in refused.error["cause"]  # so the words did travel
         assert "1 row(s)" in said
         assert "recorded" in said
         patterns = list(secrets.of_run(world, [o.result for o in outcomes if o.result]))
-        for outcome in (noisy, exact, later):
+        for outcome in (noisy, exact, summed, later):
             record = world.nodes["shop"].ctx.records.record(outcome.job_id)
             patterns += secrets.commitment_key(record)
     scanner = Scanner(patterns)

@@ -8,9 +8,13 @@ gets a new version.
 from __future__ import annotations
 
 from coordinator.engine import ProtocolFunction
-from coordinator.protocols import matched
+from coordinator.protocols import matched, summed
 
 REGISTRY: dict[tuple[str, int], ProtocolFunction] = {
     ("psi", 1): matched.run,
     ("crosstab", 1): matched.run,
+    ("secure_sum", 1): summed.run,
+    ("rfm", 1): summed.run,
+    ("ltv", 1): summed.run,
+    ("kmeans", 1): summed.run,
 }

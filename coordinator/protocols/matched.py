@@ -43,19 +43,19 @@ async def run(ctx: JobContext) -> None:
 async def _attempt(ctx: JobContext) -> None:
     job = ctx.job
     requester, providers = job.requester, list(job.params["providers"])
-    offers = await _offers(ctx)
+    offers = await offers_of(ctx)
     if job.params["dry_run"]:
-        await _plan(ctx, offers)
+        await plan(ctx, offers)
         return
     # The requester first: a stored answer spares the others every gate and every byte.
-    admits = {requester: await _admit(ctx, requester, offers)}
-    admission = await _admission(ctx, admits[requester])
+    admits = {requester: await admit(ctx, requester, offers)}
+    admission = await admission_of(ctx, admits[requester])
     if admission.answered:
         return
     ctx.bind_job_hash(admission.job_hash)
-    found = await asyncio.gather(*(_admit(ctx, party, offers) for party in providers))
+    found = await asyncio.gather(*(admit(ctx, party, offers) for party in providers))
     admits |= dict(zip(providers, found, strict=True))
-    sizes = {p: int((await _admission(ctx, ref)).handles) for p, ref in admits.items()}
+    sizes = {p: int((await admission_of(ctx, ref)).handles) for p, ref in admits.items()}
     admitted = {f"admit/{party}": ref for party, ref in admits.items()}
     keys = await asyncio.gather(
         *(ctx.party_step(f"key/{p}", requester, admitted, recipient=p) for p in providers)
@@ -81,14 +81,14 @@ async def _attempt(ctx: JobContext) -> None:
     await ctx.party_step("open", requester, {**admitted, "outputs": outputs}, recipient=COORDINATOR)
 
 
-async def _offers(ctx: JobContext) -> Refs:
+async def offers_of(ctx: JobContext) -> Refs:
     found = await asyncio.gather(
         *(ctx.party_step(f"offer/{party}", party) for party in ctx.job.parties)
     )
     return {f"offer/{p}": ref for p, ref in zip(ctx.job.parties, found, strict=True)}
 
 
-async def _plan(ctx: JobContext, offers: Refs) -> None:
+async def plan(ctx: JobContext, offers: Refs) -> None:
     requester = ctx.job.requester
     parts = {}
     for party in ctx.job.params["providers"]:
@@ -97,11 +97,11 @@ async def _plan(ctx: JobContext, offers: Refs) -> None:
     await ctx.party_step(f"plan/{requester}", requester, {**offers, **parts}, recipient=COORDINATOR)
 
 
-async def _admit(ctx: JobContext, party: str, offers: Refs) -> ArtifactRef:
+async def admit(ctx: JobContext, party: str, offers: Refs) -> ArtifactRef:
     return await ctx.party_step(f"admit/{party}", party, offers, recipient=EVERYONE)
 
 
-async def _admission(ctx: JobContext, ref: ArtifactRef) -> job_pb2.Admission:
+async def admission_of(ctx: JobContext, ref: ArtifactRef) -> job_pb2.Admission:
     return parse_head(await ctx.read(ref), job_pb2.Admission)[0]
 
 

@@ -40,6 +40,8 @@ _NEXT: dict[tuple[State, str], State] = {
 class Account:
     """Who pays towards whom for what, and the owner's two limits in 1e-9 rho per 31 days.
 
+    recipient: several names joined by commas when one output goes to several parties; then it
+    counts for each of them, once over all.
     limit_nano: for this recipient and purpose; limit_all_nano: over all of the owner's
     recipients and purposes.
     """
@@ -105,8 +107,12 @@ def fold(entries: Iterable[Entry]) -> dict[tuple[str, int], Reservation]:
 
 
 def _charged(reservations: Iterable[Reservation], account: Account, now: float) -> tuple[int, int]:
-    """What counts today: (this recipient and purpose, all of this owner's)."""
-    mine = everything = 0
+    """What counts today: (this recipient and purpose, all of this owner's).
+
+    Of several recipients the one who has got the most is the one who counts.
+    """
+    mine = dict.fromkeys(account.recipient.split(","), 0)
+    everything = 0
     for reservation in reservations:
         fresh = reservation.state == "spent" and reservation.at > now - WINDOW_SECONDS
         if reservation.account[0] != account.owner or not (
@@ -114,9 +120,11 @@ def _charged(reservations: Iterable[Reservation], account: Account, now: float) 
         ):
             continue
         everything += reservation.rho_nano
-        if reservation.account == account.key:
-            mine += reservation.rho_nano
-    return mine, everything
+        _, recipients, purpose = reservation.account
+        if purpose == account.purpose:
+            for recipient in mine.keys() & set(recipients.split(",")):
+                mine[recipient] += reservation.rho_nano
+    return max(mine.values()), everything
 
 
 def remaining(entries: Iterable[Entry], account: Account, now: float) -> int:

@@ -60,12 +60,16 @@ def release(spec: CrosstabSpec, totals: NoisyTotals) -> ReleasedTable:
     )
 
 
-_REASONS = (None, BELOW, COMPLEMENT)
+REASONS = (None, BELOW, COMPLEMENT)
 
 
 def withheld(spec: CrosstabSpec, count: Cells) -> npt.NDArray[np.int8]:
     """Per cell 0 (leaves), 1 (below_min_cohort) or 2 (complement), from noisy counts only."""
-    k = spec.min_cohort
+    return withheld_cells(count, spec.min_cohort)
+
+
+def withheld_cells(count: Cells, k: int) -> npt.NDArray[np.int8]:
+    """As `withheld`, for int64[groups, cells] of any protocol: a group is who is compared."""
     reasons = np.zeros(count.shape, dtype=np.int8)
     if k == 1:  # withholds nothing: the owners chose that
         return reasons
@@ -107,7 +111,7 @@ def _cells(
     columns = list(product(*(attribute.vocabulary for attribute in spec.columns)))
     for r, row in enumerate(rows):
         for c, column in enumerate(columns):
-            reason = _REASONS[reasons[r, c]]
+            reason = REASONS[reasons[r, c]]
             cell: dict[str, Any] = dict(zip(names, row + column, strict=True))
             cell["count"] = int(totals.count[r, c]) if reason is None else None
             kept: dict[str, str] = {}

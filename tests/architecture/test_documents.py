@@ -97,6 +97,8 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
     from catalog.federation import load_federation, load_party
     from catalog.job import load_jobs
     from catalog.tag_file import load_tags
+    from consent.notices import load_notices
+    from consent.portal.settings import load_settings
 
     file = tmp_path / "sample.yaml"
     file.write_text(body, encoding="utf-8")
@@ -115,6 +117,11 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
         assert load_tags(file).tags
     elif "table" in keys:
         assert load_party(file).name
+    elif "notices" in keys:
+        assert load_notices(file).versions
+    elif "public_url" in keys:
+        file.chmod(0o600)
+        assert load_settings(file, {"retailer": None, "media": None}).smtp
     else:
         pytest.fail(f"not a known kind of file: keys {sorted(keys)}")
 
@@ -156,13 +163,15 @@ def test_every_message_of_the_network_has_one_row_in_disclosure() -> None:
 
 def test_messages_of_the_report_are_those_of_disclosure() -> None:
     """The report's table of who learns what speaks of nothing that DISCLOSURE.md leaves out."""
-    from assent.who_learns import who_learns
+    from assent.who_learns import who_learns, who_learns_of_sum
 
     text = (sources.ROOT / "docs/DISCLOSURE.md").read_text("utf-8")
     for mode in ("keyed", "ecdh"):
         for members in (False, True):
             for line in who_learns("a", ["b"], mode=mode, members=members):
                 assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
+    for line in who_learns_of_sum("a", ["b"]):
+        assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
 
 
 # -- links -------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ IDS = {"shop": {"email": "contact_mail_kz", "phone": "mobile_no_kz"},
 TAGS = {"shop": {"loyalty_rank_qv": "loyalty_tier_kz"},
         "media": {"hobby_group_wj": "hobby_col_wj", "spent_amount_wj": "spent_col_wj"}}  # fmt: skip
 JOB_NAMES = ("keyed_question_zq", "ecdh_question_zq", "members_question_zq",
-             "refused_question_zq", "planned_question_zq", "later_question_zq")  # fmt: skip
+             "refused_question_zq", "planned_question_zq", "later_question_zq",
+             "summed_question_zq")  # fmt: skip
 UNKNOWN_ATTRIBUTE = "never_offered_tag_vb"
 REGION = "CN"
 # Secrets of a job that its own vault names; the others there are public or no secret.
@@ -149,7 +150,7 @@ def _kit(name: str, keys: Keys) -> Iterator[Pattern]:
 
 
 def _vault(name: str, value: bytes) -> Iterator[Pattern]:
-    if name in KEYS_IN_VAULT:
+    if name in KEYS_IN_VAULT or name.startswith("seed-"):
         yield from scan.key(f"{name} of a job", value)
     if name == "k":
         for kind in ("email", "phone"):
@@ -158,7 +159,7 @@ def _vault(name: str, value: bytes) -> Iterator[Pattern]:
         yield from scan.written(f"{name} of a job", value)
     if name == "paillier":
         yield from _paillier(value)
-    if name in MESSAGES_IN_VAULT:
+    if name in MESSAGES_IN_VAULT or name.startswith("turn-"):
         yield from scan.written(f"{name} of a job", value)
     if name == "proposal":
         proposal = job_pb2.Proposal.FromString(value)

@@ -1,0 +1,58 @@
+"""The keys that every job file has, as types that check themselves.
+
+Who runs it: `catalog.job` and `catalog.sums`.  Learns: nobody, anything.  contracts.md, JOB.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from catalog.federation import Rho
+from catalog.yaml import Strict, Text, Whole, wrong
+
+DEFAULT_RHO = Decimal("0.02")
+_NANO = 10**9
+_JOB_NAME = re.compile(r"\w[\w.-]{0,63}")
+
+
+def _job_name(value: str) -> str:
+    if not _JOB_NAME.fullmatch(value):
+        raise wrong(f'"{value}" cannot name a job', "use letters, digits, -, _ and . (at most 64)")
+    return value
+
+
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise wrong(f'"{value}" is here twice', "keep one")
+    return values
+
+
+def _noise(value: Any) -> Any:
+    # JSON writers have no `on`; true and false can only mean the same.
+    word = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+    if word not in ("on", "off"):
+        raise wrong(f'"{word}" is neither on nor off', "write noise: on or noise: off")
+    return word
+
+
+JobName = Annotated[Text, AfterValidator(_job_name)]
+Seed = Annotated[Whole, Field(ge=0, lt=1 << 63)]
+
+
+class Privacy(Strict):
+    noise: Annotated[str, BeforeValidator(_noise)] = "on"
+    rho: Rho = DEFAULT_RHO
+
+    @property
+    def on(self) -> bool:
+        return self.noise == "on"
+
+    @property
+    def rho_nano(self) -> int:
+        """In 1e-9; 0 when noise is off."""
+        return int(self.rho * _NANO) if self.on else 0
