@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field
 from catalog.federation import AttributeName, PartyName, Purpose
 from catalog.tag_bands import TitleFile, bands_of, title_of
 from catalog.tag_rules import Scope, Sources, condition, kind_of, measure
-from catalog.tag_terms import MEASURES, OPTIONS, Measure
+from catalog.tag_terms import MEASURES, OF_MODEL, OPTIONS, Measure
 from catalog.tags import (
     ASPECTS,
     BANDS,
@@ -255,7 +255,7 @@ def _ruled(tag: Tag, file: _TagFile, scope: Scope) -> Tag:
 
 
 def _no_tests(value: Mapping[str, Any], at: Where, scope: Scope) -> None:
-    words = (*MEASURES, *OPTIONS, "job")
+    words = (*MEASURES, *OPTIONS, *OF_MODEL)
     for key in value:
         if key not in words:
             raise scope.document.error(

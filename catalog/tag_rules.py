@@ -21,6 +21,7 @@ from catalog.tag_terms import (
     NUMBER_TESTS,
     OF_EVENT,
     OF_FIELD,
+    OF_MODEL,
     OPTIONS,
     SCORE_DECIMALS,
     TESTS,
@@ -75,7 +76,7 @@ def condition(value: Any, at: Where, scope: Scope, depth: int = 0) -> Condition:
         raise scope.document.error(at, "must be a test", "write {attribute: NAME, is: WORD} or …")
     if depth > _DEEPEST:
         raise scope.document.error(at, "is nested too deeply", "make a tag of a part of it")
-    _known(value, (*JOINS, *MEASURES, *OPTIONS, *TESTS, "job"), at, scope)
+    _known(value, (*JOINS, *MEASURES, *OPTIONS, *OF_MODEL, *TESTS), at, scope)
     joins = [word for word in JOINS if word in value]
     if not joins:
         found = measure(value, at, scope)
@@ -126,7 +127,13 @@ def _of(how: str, value: Mapping[str, Any], at: Where, scope: Scope) -> tuple[st
         job = value.get("job")
         if job is None:
             raise scope.document.error(at, "a model's result is that of a job", "add job: NAME")
-        return (str(job),)
+        columns = MODELS[_model(how, value, at, scope)][1]
+        column = str(value.get("column") or next(iter(columns)))
+        if column not in columns:
+            raise scope.document.error(
+                (*at, "column"), f'no column "{column}"', nearest(column, columns)
+            )
+        return (str(job), column)
     if isinstance(written, list | Mapping) or written is None:
         raise scope.document.error(place, "must be a name")
     name = str(written)
@@ -201,10 +208,10 @@ def _span(value: Mapping[str, Any], name: str, at: Where, scope: Scope) -> Span 
 
 
 def _check_options(made: Measure, value: Mapping[str, Any], at: Where, scope: Scope) -> None:
-    allowed: tuple[str, ...] = ("job",) if made.how == "model" else ()
+    allowed: tuple[str, ...] = OF_MODEL if made.how == "model" else ()
     if made.events:
         allowed = ("within", "ending", "span") if made.how == "sequence" else OPTIONS[:3]
-    for word in (*OPTIONS, "job"):
+    for word in (*OPTIONS, *OF_MODEL):
         if word in value and word not in allowed:
             raise scope.document.error((*at, word), f"{made.how} takes no {word}", f"delete {word}")
 
@@ -241,7 +248,7 @@ def kind_of(of: Measure, sources: Sources | None) -> Typed:
     if of.how == "tag":
         return Typed("label")
     if of.how == "model":
-        kind = MODELS[of.model]
+        kind = MODELS[of.model][1][of.of[1]]
         return Typed(kind, SCORE_DECIMALS if kind == "number" else 0)
     if of.how in OF_FIELD or (of.how in OF_EVENT and of.field):
         if of.how == "top":

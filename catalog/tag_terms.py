@@ -22,11 +22,26 @@ COUNTING = ("count", "days")
 OF_FIELD = ("sum", "avg", "min", "max", "top")
 OF_EVENT = ("first", "last")  # of an event: days since; of a field: its value then
 MEASURES = (*OF_PERSON, *COUNTING, *OF_FIELD, *OF_EVENT, "sequence")
+OF_MODEL = ("job", "column")
 OPTIONS = ("where", "within", "ending", "span")
 
-# What a job of each model leaves at its party: a group's name or a number.
-MODELS = {"rfm": "label", "lifecycle": "label", "kmeans": "label", "ltv": "number",
-          "lookalike": "number"}  # fmt: skip
+# What a job of each model leaves at its party: the folder of its file, and its columns with the
+# kind of each, first the one that is meant when none is named.
+MODELS: dict[str, tuple[str, dict[str, str]]] = {
+    "kmeans": ("labels", {"label": "label"}),
+    "lifecycle": ("labels", {"label": "label"}),
+    "lookalike": ("scores", {"score": "number"}),
+    "ltv": (
+        "scores",
+        {"clv": "number", "p_alive": "number", "expected_purchases": "number",
+         "expected_value": "number"},
+    ),
+    "rfm": (
+        "scores",
+        {"segment_8": "label", "segment_5x5": "label", "recency_score": "number",
+         "frequency_score": "number", "monetary_score": "number"},
+    ),
+}  # fmt: skip
 SCORE_DECIMALS = 6
 
 _HOURS = {"hour": 1, "day": 24, "week": 168}
@@ -78,7 +93,7 @@ class Filter:
 class Measure:
     """One number or word per person.
 
-    of: the attribute, tag, job, event, EVENT.FIELD, or the steps of a sequence.
+    of: the attribute, tag, event, EVENT.FIELD; the steps of a sequence; a job and a column.
     model: the model's word, for how = model.
     within, ending: only events in [as-of - ending - within, as-of - ending).
     span: the longest time from a sequence's first step to its last.
@@ -163,7 +178,7 @@ def _measure(measure: Measure) -> dict[str, Any]:
     of: Any = list(measure.of) if measure.how == "sequence" else measure.of[0]
     fields: dict[str, Any] = {measure.how: measure.model or of}
     if measure.model:
-        fields["job"] = of
+        fields |= {"job": of, "column": measure.of[1]}
     if measure.where:
         fields["where"] = {item.field: _tests(item.tests) for item in measure.where}
     for name in ("within", "ending", "span"):

@@ -148,11 +148,8 @@ def measure(tags: TagSet, term: Measure, language: str) -> str:
         title = tags.now(of).title.of(language)
         return f"标签“{title}”" if zh else f"the tag “{title}”"
     if term.how == "model":
-        return (
-            f"模型 {term.model}（作业 {of}）的结果"
-            if zh
-            else f"the {term.model} result of job {of}"
-        )
+        model, column = term.model, term.of[1]
+        return f"模型 {model}（作业 {of}）的 {column} " if zh else f"{column} of {model} job {of}"
     if term.how == "sequence":
         steps = (" → ").join(term.of)
         said = (

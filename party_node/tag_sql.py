@@ -45,8 +45,8 @@ def event_table(name: str) -> str:
     return quoted(f"event {name}")
 
 
-def model_table(job: str) -> str:
-    return quoted(f"model {job}")
+def model_table(job: str, column: str) -> str:
+    return quoted(f"model {job} {column}")
 
 
 def field_column(name: str) -> str:
@@ -148,7 +148,7 @@ class _Query:
         self.taken += columns
 
     def _join_model(self, measure: Measure, name: str) -> None:
-        table = model_table(measure.of[0])
+        table = model_table(*measure.of)
         self.joins.append(f"left join {table} as {name} on {name}.row = people.row")
         self.taken.append(f"{name}.value as {name}")
         self.columns[measure] = name

@@ -19,12 +19,13 @@ import numpy as np
 
 from catalog.tag_canonical import tag_id
 from catalog.tag_rules import Sources
-from catalog.tag_terms import MODELS, SCORE_DECIMALS
+from catalog.tag_terms import MODELS, SCORE_DECIMALS, Measure
 from catalog.tags import Tag, TagSet
 from catalog.vocabulary import UNKNOWN
 from party_node.attribute_columns import Labels
 from party_node.profile_store import ProfileStore, first
-from party_node.tag_sql import model_table, refresh_query, tag_column, text
+from party_node.tag_sql import model_table, quoted, refresh_query, tag_column, text
+from protocol.errors import BadInput
 
 # A share below this counts as this: an index over an empty value would be infinite.
 _LEAST_SHARE = 1e-4
@@ -151,7 +152,7 @@ class TagValues:
         for tag in self._tags.live:
             for measure in tag.measures:
                 if measure.how == "model":
-                    _model(db, self._folder, measure.of[0], MODELS[measure.model])
+                    _model(db, self._folder, measure)
 
     def _note(self, db: duckdb.DuckDBPyConnection, tag: Tag, as_of: datetime) -> Run:
         column = tag_column(tag.name)
@@ -194,18 +195,25 @@ def stability(before: Mapping[str, int], after: Mapping[str, int]) -> float | No
     return total
 
 
-def _model(db: duckdb.DuckDBPyConnection, folder: Path, job: str, kind: str) -> None:
-    table = model_table(job)
-    of, column = ("labels", "label") if kind == "label" else ("scores", "score")
-    value = "cast(label as varchar)"
-    if kind == "number":
-        value = f"cast(round(score * {10**SCORE_DECIMALS}) as bigint)"
+def _model(db: duckdb.DuckDBPyConnection, folder: Path, measure: Measure) -> None:
+    job, column = measure.of
+    of, columns = MODELS[measure.model]
+    table, kind = model_table(job, column), columns[column]
     path = folder / of / f"{Path(job).name}.parquet"
-    if path.is_file():
-        source = f"read_parquet({text(str(path))})"
+    if not path.is_file():
+        empty = "varchar" if kind == "label" else "bigint"
+        db.execute(f"create or replace temp table {table} (row bigint, value {empty})")
+        return
+    value = f"cast({quoted(column)} as varchar)"
+    if kind == "number":
+        value = f"cast(round({quoted(column)} * {10**SCORE_DECIMALS}) as bigint)"
+    source = f"read_parquet({text(str(path))})"
+    try:
         db.execute(
             f"create or replace temp table {table} as select row, {value} as value from {source}"  # noqa: S608
         )
-        return
-    empty = "varchar" if column == "label" else "bigint"
-    db.execute(f"create or replace temp table {table} (row bigint, value {empty})")
+    except duckdb.Error as error:
+        raise BadInput(
+            f"{path}: has no {column} that can be read ({str(error).splitlines()[0]})",
+            next_step=f"run the job {job} again, or name another column",
+        ) from error

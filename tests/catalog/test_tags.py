@@ -89,6 +89,7 @@ REFUSED = [
      "attribute gives a number; a label is needed", "bands"),
     ("map: topics", "map: topic", 'no mapping "topic"', "mappings:"),
     ("model: lookalike", "model: lookalikes", 'no model "lookalikes"', '"lookalike"'),
+    ("job: vips}", "job: vips, column: scores}", 'no column "scores"', '"score"'),
     ("replaced_by: spender", "replaced_by: spenders", 'no tag "spenders"', '"spender"'),
     ("replaced_by: spender", "replaced_by: spending", "a circle: spending → spending", ""),
     ("sum: purchase.amount, within: 365 days, at_least: 1000", "tag: winback, is: first",
@@ -271,7 +272,7 @@ def measures(draw: st.DrawFn) -> tuple[Measure, str]:
     if how == "attribute":
         return Measure(how, (of,)), kind
     if how == "model":
-        return Measure(how, (of,), model="ltv"), kind
+        return Measure(how, (of, "p_alive"), model="ltv"), kind
     if how == "sequence":
         steps = tuple(draw(st.lists(st.sampled_from(["view", "cart"]), min_size=2, max_size=4)))
         return Measure(how, steps, (), draw(MAYBE), draw(MAYBE), draw(MAYBE)), kind

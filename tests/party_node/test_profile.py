@@ -221,6 +221,31 @@ def test_model_tags_read_what_a_job_left(tmp_path: Path) -> None:
     assert values(profile, "similar") == ["near", "unknown", "near", "far", "unknown", "unknown"]
 
 
+def test_rfm_and_ltv_are_read_by_column(tmp_path: Path) -> None:
+    shop(tmp_path).close()
+    head = (
+        "title: {zh: t, en: t}, class: value, aspect: did, category: purchases, owner: o, goal: g"
+    )
+    (tmp_path / "tags.yaml").write_text(
+        f"catalogue: c\ntags:\n  spender: {{{head}, measure: {{model: rfm, job: r}},"
+        " values: [Champions, Lost]}\n"
+        f"  alive: {{{head}, measure: {{model: ltv, job: l, column: p_alive}},"
+        " bands: [{value: lost, below: 0.5}, {value: alive, from: 0.5}]}\n"
+    )
+    scores = tmp_path / "node" / "scores"
+    scores.mkdir()
+    segments = pa.table({"row": [0, 1, 5], "segment_8": ["Champions", "Odd", None]})
+    pq.write_table(segments, scores / "r.parquet")
+    pq.write_table(pa.table({"row": [0, 5], "p_alive": [0.5, None]}), scores / "l.parquet")
+    profile = again(tmp_path)
+    nobody = ["unknown"] * 4
+    assert values(profile, "spender") == ["Champions", "other", *nobody]
+    assert values(profile, "alive") == ["alive", "unknown", *nobody]
+    pq.write_table(segments, scores / "l.parquet")
+    with pytest.raises(BadInput, match="has no p_alive"):
+        profile.refresh()
+
+
 def test_history_coverage_and_drift(tmp_path: Path) -> None:
     profile = shop(tmp_path)
     profile.refresh("recency", "2026-06-01")
