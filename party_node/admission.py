@@ -97,7 +97,7 @@ def check_policy(session: Session) -> None:
             raise _refused(session, "reveal_not_allowed", f"{party} has reveal: hidden", party)
     if spec.match.reveal == "members" and spec.purpose not in MEMBER_PURPOSES:
         raise _refused(session, "reveal_not_allowed", f"purpose {spec.purpose} does not")
-    check_grants(session)
+    check_grants(session, recipients(session))
 
 
 def recipients(session: Session) -> list[str]:

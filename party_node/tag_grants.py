@@ -7,7 +7,9 @@ noted for lineage and last use.  Learns: nobody, anything; the requester gets th
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import product
 
 from catalog.party_tags import tags_of
 from party_node.session import Session
@@ -17,10 +19,11 @@ USED = "own.tags"
 _log = logging.getLogger("assent.tags")
 
 
-def check_grants(session: Session) -> None:
-    """Raises Refused('tag_not_granted') for the first tag without a grant."""
-    spec, used = session.spec, _used(session)
-    if not used or session.is_requester:
+def check_grants(session: Session, recipients: Sequence[str]) -> None:
+    """Raises Refused('tag_not_granted') for the first tag without a grant to a recipient of
+    what this party's rows become."""
+    purpose, used = session.spec.purpose, _used(session)
+    if not used or not recipients:
         return
     try:  # read anew for every job: a grant that its owner takes out of the file ends at once
         tags = tags_of(session.ctx.party)
@@ -30,15 +33,11 @@ def check_grants(session: Session) -> None:
         )
         tags = None
     today = datetime.fromtimestamp(session.ctx.now(), UTC).date()
-    for tag in used:
-        if (
-            tags is None
-            or tag not in tags.tags
-            or not tags.allows(tag, spec.requester, spec.purpose, today)
-        ):
+    for tag, recipient in product(used, recipients):
+        if tags is None or tag not in tags.tags or not tags.allows(tag, recipient, purpose, today):
             raise Refused(
                 "tag_not_granted",
-                f"no grant lets {spec.requester} use the tag {tag} for {spec.purpose} today",
+                f"no grant lets {recipient} use the tag {tag} for {purpose} today",
                 party=session.ctx.name,
                 stage="admit",
                 next_step=f"ask {session.ctx.name}'s owner of the tag for a grant",

@@ -82,8 +82,9 @@ def test_tags_from_events_to_a_release(tmp_path: Path, assent: Assent) -> None:
         assert said.out.startswith("purchase: 60 new events of 60 people"), said
         # A grant that is taken out of the file ends at once.
         tags = tmp_path / "data" / "tags.yaml"
-        tags.write_text(FILE.partition("grants:")[0], encoding="utf-8")
-        assert sandbox.result(asked)["error"]["code"] == "tag_not_granted"
+        for text in (FILE.partition("grants:")[0], FILE + "damaged"):
+            tags.write_text(text, encoding="utf-8")
+            assert sandbox.result(asked)["error"]["code"] == "tag_not_granted"
         tags.write_text(FILE, encoding="utf-8")
         again = sandbox.result(asked)
         cells = {(c["media/interest"], c["shop/tier"]): c["count"] for c in again["cells"]}
