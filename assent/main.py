@@ -15,7 +15,14 @@ from typing import Annotated
 
 import typer
 
-from assent import audit_commands, consent_commands, job_commands, portal_commands, service_commands
+from assent import (
+    audit_commands,
+    consent_commands,
+    job_commands,
+    portal_commands,
+    service_commands,
+    tag_commands,
+)
 from assent.lifeline import hold
 from protocol.errors import AssentError
 
@@ -30,6 +37,7 @@ app = typer.Typer(
 sandbox = typer.Typer(help="A whole federation on this machine.", no_args_is_help=True)
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(job_commands.job, name="job")
+app.add_typer(tag_commands.tags, name="tags")
 app.add_typer(service_commands.kit, name="kit")
 app.add_typer(service_commands.node, name="node")
 app.add_typer(service_commands.coordinator, name="coordinator")

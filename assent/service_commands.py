@@ -75,12 +75,49 @@ def node_run(
     collaboration: CollaborationFile,
     data: DataFolder = Path("node"),
     keys: KeyFolder = None,
+    ingest: Annotated[
+        int, typer.Option(help="Also take events by HTTP on this port of 127.0.0.1; 0: do not.")
+    ] = 0,
     sandbox: InSandbox = False,
 ) -> None:
     """Run this company's node; it only dials out."""
     from party_node.main import run
 
-    run(party, collaboration, data, keys or data / "keys", sandbox=sandbox)
+    run(party, collaboration, data, keys or data / "keys", sandbox=sandbox, ingest=ingest)
+
+
+@node.command("ingest")
+def node_ingest(
+    event: Annotated[
+        str, typer.Argument(metavar="EVENT", help="Name of the event; default: all sources.")
+    ] = "",
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="CSV or Parquet with its columns.")
+    ] = None,
+    node: NodeFolder = Path("node"),
+) -> None:
+    """Take in new events: from FILE, or from the declared sources that changed."""
+    from party_node.control_client import NodeClient
+
+    typer.echo(NodeClient(node).ingest(event, file))
+
+
+@node.command("identity")
+def node_identity(
+    identifier: Annotated[str, typer.Argument(help="An e-mail, phone, device …")],
+    id_type: Annotated[str, typer.Option("--type", help="Identifier type.")] = "email",
+    apart: Annotated[bool, typer.Option(help="From now on it merges nobody.")] = False,
+    together: Annotated[bool, typer.Option(help="Undo --apart.")] = False,
+    node: NodeFolder = Path("node"),
+) -> None:
+    """Who is behind an identifier, and why; as JSON."""
+    from party_node.control_client import NodeClient
+
+    if apart and together:
+        raise BadInput("--apart and --together exclude each other", next_step="pass one")
+    decision = "apart" if apart else "together" if together else ""
+    found = NodeClient(node).identity(id_type, identifier, decision)
+    typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
 
 
 @node.command("approve")

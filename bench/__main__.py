@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs|gate]
+python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags]
 """
 
 from __future__ import annotations
@@ -62,13 +62,20 @@ def portal(quick: bool) -> list[Row]:
     return run(2.0 if quick else 10.0)
 
 
+def tags(quick: bool) -> list[Row]:
+    from bench import tags_bench
+
+    return tags_bench.run(50_000, 250_000) if quick else tags_bench.run(1_000_000, 5_000_000)
+
+
 def _complain(name: str, status: str, error: str) -> None:
     if status != "released":
         sys.exit(f"{name} ended {status}: {error}")
 
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal}  # fmt: skip
+    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
+    "tags": tags}  # fmt: skip
 
 
 def machine() -> list[str]:

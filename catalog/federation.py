@@ -14,8 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
+from catalog.events import EventName, EventTable, Offset, OneId, located
 from catalog.vocabulary import (
     APPROVALS,
     CATEGORIES,
@@ -103,9 +104,12 @@ class Attribute(Strict):
     bounds: tuple[Number, Number] | None = None
     decimals: Annotated[Whole, Field(ge=0, le=9)] = 0
     column: Text | None = None  # None: the column has the attribute's name
+    tag: Text | None = None  # instead of a column: this party's tag, computed by its node
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Attribute:
+        if self.tag is not None and (self.kind != "label" or self.values or self.column):
+            raise wrong("a tag is a label with values of its own", "write kind: label, tag: NAME")
         if self.kind == "number":
             self._check_bounds()
         elif self.bounds is not None:
@@ -193,6 +197,26 @@ class Party(Strict):
     policy: Policy = Field(default_factory=Policy)
     approval: Annotated[Text, one_of(APPROVALS)] = "auto"
     key_bits: Whole = 3072
+    events: dict[EventName, EventTable] = Field(default_factory=dict)
+    one_id: OneId = Field(default_factory=OneId)
+    utc_offset: Offset = "+00:00"  # of times without one; days begin by it
+    tags: Path | None = None
+    as_of: Text | None = None  # the moment tags are computed for; None: now
+    _reads: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+
+    def categories(self, attribute: str) -> tuple[str, ...]:
+        """Categories of the data that `attribute` is made from: what consent must cover."""
+        return self._reads.get(attribute, (self.attributes[attribute].category,))
+
+    @property
+    def profiled(self) -> bool:
+        """Whether the node keeps events or computes tags."""
+        return bool(self.events) or self.tags is not None
+
+    @property
+    def plain_attributes(self) -> dict[str, Attribute]:
+        """Those that are columns of the table; the others are tags."""
+        return {name: a for name, a in self.attributes.items() if a.tag is None}
 
     @property
     def consents_file(self) -> Path | None:
@@ -275,7 +299,26 @@ def dump_party(party: Party, key_bits: int | None = None) -> str:
         fields["notices"] = str(party.notices)
     if party.default_region is not None:
         fields["default_region"] = party.default_region
+    if party.events:
+        fields["events"] = {name: _deep(event) for name, event in party.events.items()}
+    if party.one_id != OneId():
+        fields["one_id"] = _deep(party.one_id)
+    for key in ("utc_offset", "as_of"):
+        if getattr(party, key) is not None:
+            fields[key] = getattr(party, key)
+    if party.tags is not None:
+        fields["tags"] = str(party.tags)
     return dump_yaml(fields)
+
+
+def _deep(model: Strict) -> Any:
+    return _lists(model.model_dump(exclude_none=True, exclude_defaults=True))
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _plain(model: Strict) -> dict[str, Any]:
@@ -308,8 +351,6 @@ def _check_requesters(
 def _party(
     name: Any, block: Mapping[str, Any], key_bits: int, document: Document, at: tuple[str, ...]
 ) -> Party:
-    if "events" in block:
-        raise document.error((*at, "events"), "event tables are not in this version", "delete it")
     fields = {key: value for key, value in block.items() if value is not None}
     party = build(
         Party, fields | {"name": name, "key_bits": key_bits}, document, at
@@ -319,8 +360,23 @@ def _party(
     if consents != CONSENTS_ALL:
         consents = _absolute(folder, str(consents))
     table = _absolute(folder, str(block["table"]))
-    notices = party.notices and _absolute(folder, str(party.notices))
-    return party.model_copy(update={"table": table, "consents": consents, "notices": notices})
+    paths: dict[str, Any] = {"table": table, "consents": consents}
+    paths["notices"] = party.notices and _absolute(folder, str(party.notices))
+    paths["events"] = {
+        name: event.model_copy(update={"source": located(event.source, folder)})
+        for name, event in party.events.items()
+    }
+    links = {
+        name: link.model_copy(update={"source": located(link.source, folder)})
+        for name, link in party.one_id.links.items()
+    }
+    paths["one_id"] = party.one_id.model_copy(update={"links": links})
+    if party.tags is not None:
+        paths["tags"] = _absolute(folder, str(party.tags))
+    party = party.model_copy(update=paths)
+    from catalog.party_tags import check_party_tags  # late: tags know parties and purposes
+
+    return check_party_tags(party, document, at)
 
 
 def _absolute(folder: Path, written: str) -> Path:

@@ -55,6 +55,9 @@ TEXT_KEYS = frozenset(
         "consents",
         "ids",
         "values",
+        "value",
+        "is",
+        "in",
         "requester",
         "requesters",
         "with",
@@ -244,6 +247,8 @@ def dump_yaml(value: Any) -> str:
 def _is_text(path: Where, key: str, holds_keys: bool) -> bool:
     """Whether what is written below `key` stays as it is written."""
     if holds_keys:  # a party or attribute may be named `values`; ids: stands in two places
+        if key == "words":  # a mapping's: both sides are labels
+            return len(path) == 2 and path[0] == "mappings"
         return key == "ids" and (not path or (len(path) == 2 and path[0] == "parties"))
     return key in TEXT_KEYS
 

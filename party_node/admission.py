@@ -22,6 +22,7 @@ from catalog.job import JobSpec
 from consent.policy import CheckedCheckpoint
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
+from party_node.tag_grants import check_grants, note_tags
 from protocol.encoding import length_prefixed
 from protocol.errors import Refused
 from protocol.psi.dummies import DummyRule
@@ -77,8 +78,8 @@ def eligible(session: Session) -> Eligible:
 
 def categories_read(session: Session) -> list[str]:
     """The categories of this party's attributes that the job reads; sorted."""
-    attributes = session.ctx.party.attributes
-    return sorted({attributes[name].category for name in own_attributes(session)})
+    party = session.ctx.party
+    return sorted({word for name in own_attributes(session) for word in party.categories(name)})
 
 
 def data_version(session: Session, rows: Eligible) -> bytes:
@@ -91,7 +92,7 @@ def data_version(session: Session, rows: Eligible) -> bytes:
 
 
 def check_policy(session: Session) -> None:
-    """Gate 1: this party's policy, and what every party must allow."""
+    """Gate 1: this party's policy and grants, and what every party must allow."""
     spec, policy = session.spec, session.ctx.party.policy
     if not session.is_requester:
         if not policy.admits(spec.requester):
@@ -105,6 +106,7 @@ def check_policy(session: Session) -> None:
             raise _refused(session, "reveal_not_allowed", f"{party} has reveal: hidden", party)
     if spec.match.reveal == "members" and spec.purpose not in MEMBER_PURPOSES:
         raise _refused(session, "reveal_not_allowed", f"purpose {spec.purpose} does not")
+    check_grants(session, recipients(session))
 
 
 def recipients(session: Session) -> list[str]:
@@ -189,6 +191,7 @@ def admit(session: Session) -> Eligible:
     session.ctx.records.put(session.job_id, "audit", logged)
     # 7. Noise off: not a few rows away from an earlier exact answer.  This reads rows.
     check_exact_release(session, rows.rows)
+    note_tags(session)
     return rows
 
 

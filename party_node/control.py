@@ -6,6 +6,7 @@ opens the socket is the party itself.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ import grpc.aio
 from party_node.bulk_import import import_stream
 from party_node.control_client import socket_path
 from party_node.desk import Desk
+from party_node.profile_desk import ProfileDesk
 from protocol.errors import AssentError
 from protocol.wire import node_pb2 as pb
 from protocol.wire import node_pb2_grpc
@@ -51,8 +53,9 @@ async def _abort(context: Any, error: AssentError) -> NoReturn:
 class Control(node_pb2_grpc.NodeServicer):
     """Five-line methods over the desk."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, profiles: ProfileDesk) -> None:
         self._desk = desk
+        self._profiles = profiles
 
     @_in_words
     async def SubmitJob(self, request: Any, context: Any) -> Any:
@@ -106,17 +109,36 @@ class Control(node_pb2_grpc.NodeServicer):
         return pb.NodeAck(message=self._desk.settle(request.id, request.state, request.answer))
 
     @_in_words
+    async def Ingest(self, request: Any, context: Any) -> Any:
+        fields = (request.event, request.path, request.body, request.format)
+        return pb.NodeAck(message=await asyncio.to_thread(self._profiles.ingest, *fields))
+
+    @_in_words
+    async def Identity(self, request: Any, context: Any) -> Any:
+        fields = (request.id_type, request.identifier, request.decision)
+        return _answer(await asyncio.to_thread(self._profiles.identity, *fields))
+
+    @_in_words
+    async def Tags(self, request: Any, context: Any) -> Any:
+        fields = (request.verb, request.name, request.as_of)
+        return _answer(await asyncio.to_thread(self._profiles.tags, *fields))
+
+    @_in_words
     async def Status(self, request: Any, context: Any) -> Any:
         return pb.NodeStatus(status=json.dumps(self._desk.status(), ensure_ascii=False))
 
 
-async def serve(desk: Desk, folder: Path) -> grpc.aio.Server:
+def _answer(found: Any) -> Any:
+    return pb.NodeAnswer(answer=json.dumps(found, ensure_ascii=False))
+
+
+async def serve(desk: Desk, profiles: ProfileDesk, folder: Path) -> grpc.aio.Server:
     """Listens on the node's socket; only this user may open it."""
     path = socket_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)  # left by a crash; the data folder's lock says we are alone
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 8 << 20)])
-    node_pb2_grpc.add_NodeServicer_to_server(Control(desk), server)  # type: ignore[no-untyped-call]
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 << 20)])
+    node_pb2_grpc.add_NodeServicer_to_server(Control(desk, profiles), server)  # type: ignore[no-untyped-call]
     mask = os.umask(0o177)
     try:
         server.add_secure_port(

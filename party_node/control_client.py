@@ -180,6 +180,26 @@ class NodeClient:
         with self._words():
             return str(self._stub.SettleRight(request, timeout=30).message)
 
+    def ingest(self, event: str = "", path: Path | None = None) -> str:
+        where = "" if path is None else str(path.absolute())
+        with self._words():
+            reply = self._stub.Ingest(pb.NodeEvents(event=event, path=where), timeout=3600)
+        return str(reply.message)
+
+    def identity(self, id_type: str, identifier: str, decision: str = "") -> list[dict[str, Any]]:
+        request = pb.NodeIdentity(id_type=id_type, identifier=identifier, decision=decision)
+        return self._list(self._stub.Identity, request)
+
+    def tags(self, verb: str, name: str = "", as_of: str = "") -> list[dict[str, Any]]:
+        """verb: run, history or lineage."""
+        return self._list(self._stub.Tags, pb.NodeTagsRequest(verb=verb, name=name, as_of=as_of))
+
+    def _list(self, call: Any, request: Any) -> list[dict[str, Any]]:
+        with self._words():
+            reply = call(request, timeout=3600)
+        found: list[dict[str, Any]] = json.loads(reply.answer)
+        return found
+
     def status(self, timeout: float = 10.0) -> dict[str, Any]:
         with self._words():
             reply = self._stub.Status(pb.NodeStatusRequest(), timeout=timeout)

@@ -8,6 +8,7 @@ identifiers, ambiguity over the whole table).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -56,14 +57,17 @@ class Dataset:
         counts: Counts,
         labels: Mapping[str, Labels],
         numbers: Mapping[str, Number],
+        people: pa.Table | None = None,
     ) -> None:
         self.rows = rows
         self.version = version  # hex SHA-256 of the table's file
         self.counts = counts
         self._identifiers = identifiers
         self._matchable = matchable
-        self._labels = labels
+        self._labels = dict(labels)
         self._numbers = numbers
+        self._people = people
+        self._file_version = version
 
     @classmethod
     def load(cls, party: Party) -> Dataset:
@@ -84,7 +88,10 @@ class Dataset:
             matchable[kind], ambiguous[kind] = _without_ambiguous(found)
             everyone[kind] = found
         counts = Counts(ambiguous, unparsable)
-        return cls(table.rows, table.version, everyone, matchable, counts, of_labels, of_numbers)
+        people = _people(party, table, of_labels, of_numbers) if party.profiled else None
+        return cls(
+            table.rows, table.version, everyone, matchable, counts, of_labels, of_numbers, people
+        )
 
     def __repr__(self) -> str:  # rows never reach a log by accident
         return f"Dataset(rows={self.rows})"
@@ -100,6 +107,20 @@ class Dataset:
         if attribute in self._numbers:
             return bool(self._numbers[attribute].null.any())
         return self._labels[attribute].has_null
+
+    # -- this party's own tags ---------------------------------------------------------------
+
+    def take_people(self) -> pa.Table:
+        """row, and every declared attribute as it is in the table, for this node's own tags;
+        once: the caller keeps it."""
+        assert self._people is not None
+        people, self._people = self._people, None
+        return people
+
+    def set_tags(self, tags: Mapping[str, Labels], version: str) -> None:
+        """Attributes that are tags, computed anew.  version: differs when any value does."""
+        self._labels = {**self._labels, **tags}
+        self.version = hashlib.sha256(f"{self._file_version} {version}".encode()).hexdigest()
 
     # -- rows ------------------------------------------------------------------------------
 
@@ -144,17 +165,22 @@ class Dataset:
 
 
 def check_party_files(party: Party) -> None:
-    """Reads what the party names and throws it away: raises what a node would raise at start."""
+    """Reads what the party names, links and events too, and throws it away: raises what a node
+    would raise at start."""
     if party.notices is not None:
         load_notices(party.notices)
     _attributes(party, _read(party))
+    if party.profiled:
+        from party_node.profile import check_sources  # late: few parties have events
+
+        check_sources(party)
 
 
 def _read(party: Party) -> TextTable:
     wanted: dict[str, str] = {}
     for kind, column in party.ids.items():
         wanted.setdefault(column, f"ids.{kind} of {party.name}")
-    for name in party.attributes:
+    for name in party.plain_attributes:
         wanted.setdefault(party.column(name), f"attribute {name} of {party.name}")
     return read_columns(party.table, wanted)
 
@@ -162,7 +188,7 @@ def _read(party: Party) -> TextTable:
 def _attributes(party: Party, table: TextTable) -> tuple[dict[str, Labels], dict[str, Number]]:
     of_labels: dict[str, Labels] = {}
     of_numbers: dict[str, Number] = {}
-    for name, attribute in party.attributes.items():
+    for name, attribute in party.plain_attributes.items():
         column = party.column(name)
         if attribute.kind == "number":
             of_numbers[name] = number(table, column, attribute)
@@ -171,6 +197,26 @@ def _attributes(party: Party, table: TextTable) -> tuple[dict[str, Labels], dict
         else:
             of_labels[name] = labels(table, column, attribute, party.policy.min_cohort)
     return of_labels, of_numbers
+
+
+def _people(
+    party: Party,
+    table: TextTable,
+    of_labels: Mapping[str, Labels],
+    of_numbers: Mapping[str, Number],
+) -> pa.Table:
+    """Labels as text, outside their vocabulary too: that only bounds what leaves the node."""
+    columns: dict[str, pa.Array] = {"row": pa.array(np.arange(table.rows))}
+    for name, attribute in party.plain_attributes.items():
+        if attribute.kind == "number":
+            found = of_numbers[name]
+            value = pa.array(found.values, pa.int64(), mask=found.null)
+        elif attribute.kind == "flag":
+            value = pc.equal(pa.array(of_labels[name].codes), 1)
+        else:
+            value = table.columns[party.column(name)]
+        columns[f"attribute {name}"] = value
+    return pa.table(columns)
 
 
 def _without_ambiguous(found: pa.StringArray) -> tuple[pa.StringArray, int]:

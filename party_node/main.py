@@ -33,14 +33,16 @@ from protocol.transport.probe import explain
 
 if TYPE_CHECKING:
     from party_node.node import Node
+    from party_node.profile_desk import ProfileDesk
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two knocks
 _log = logging.getLogger("assent.node")
 
 
 def run(
-    party_file: Path, collaboration_file: Path, data: Path, keys_folder: Path, *, sandbox: bool
-) -> None:
+    party_file: Path, collaboration_file: Path, data: Path, keys_folder: Path, *, sandbox: bool,
+    ingest: int = 0,
+) -> None:  # fmt: skip
     """Blocks until SIGTERM or SIGINT.  Raises BadInput before anything is dialled."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     party = load_party(party_file)
@@ -58,7 +60,9 @@ def run(
     try:
         # Before grpc starts its threads: a pool's processes must not inherit them.
         with arithmetic.start() as kernel:
-            asyncio.run(_serve(party, collaboration, keys, data, kernel, sandbox=sandbox))
+            asyncio.run(
+                _serve(party, collaboration, keys, data, kernel, sandbox=sandbox, ingest=ingest)
+            )
     finally:
         lock.close()
 
@@ -79,7 +83,7 @@ def _lock(data: Path) -> TextIO:
 
 async def _serve(
     party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: Kernel,
-    *, sandbox: bool,
+    *, sandbox: bool, ingest: int,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
     from consent.trust import Trust, witness_signer
@@ -87,6 +91,8 @@ async def _serve(
     from party_node.control import serve
     from party_node.desk import Desk
     from party_node.node import Node
+    from party_node.profile import Profile
+    from party_node.profile_desk import ProfileDesk
     from protocol.transport.client import CoordinatorClient
 
     stop = asyncio.Event()
@@ -98,6 +104,8 @@ async def _serve(
     notices = load_notices(party.notices) if party.notices else None
     dataset = await asyncio.to_thread(Dataset.load, party)
     _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
+    state["doing"] = "computing tags"
+    profile = await asyncio.to_thread(Profile.open, party, dataset, data, time.time)
     coordinator, consent = collaboration.coordinator.card(), collaboration.consent.card()
     for server in (consent, coordinator):
         await _reach(server, keys, stop)
@@ -129,7 +137,8 @@ async def _serve(
         port=port, log_job=consent_port.log_job, folder=data, now=time.time, random=os.urandom,
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
-    server = await serve(desk, data)
+    profiles = ProfileDesk(profile, node.ctx.records)
+    server = await serve(desk, profiles, data)
     # The witness first: the others' consents wait for a quorum as this node's own do.
     cosigning = asyncio.create_task(gate.witness(lambda: consent_port.witness(witness)))
     waiter = asyncio.create_task(stop.wait())
@@ -142,6 +151,10 @@ async def _serve(
         tasks = [cosigning, asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
         if collaboration.portal is not None:
             tasks.append(asyncio.create_task(answer_people(node, collaboration, keys)))
+        if profile is not None:
+            tasks.append(asyncio.create_task(profile.follow()))
+        if ingest:
+            tasks.append(asyncio.create_task(take_events(profiles, data, ingest)))
         state |= {"ready": True, "doing": "waiting for steps"}
         _log.info("ready")
     done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +166,8 @@ async def _serve(
     await consent_port.close()
     node.close()
     witness.close()
+    if profile is not None:
+        profile.close()
     for task in done:
         if task is not waiter:
             task.result()  # raises what ended the node
@@ -197,6 +212,13 @@ async def _reach(server: Card, keys: Keys, stop: asyncio.Event) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def take_events(profiles: ProfileDesk, data: Path, port: int) -> None:
+    """The endpoint for events on loopback, for as long as the node runs."""
+    from party_node import ingest_http
+
+    await ingest_http.serve(profiles, data, ingest_http.bound(port))
 
 
 async def import_consents(gate: NodeGate, party: Party) -> None:

@@ -134,6 +134,12 @@ class Records:
         sent = [facts.pop(key) for key in sorted(facts) if key.startswith("sent.")]
         return facts | {"own": own | {"bytes": sum(sent)}}
 
+    def with_fact(self, key: str) -> dict[str, Any]:
+        """Job → its fact of this key, for the jobs that have one."""
+        with self._engine.connect() as db:
+            rows = db.execute(sa.select(_FACTS.c.job, _FACTS.c.value).where(_FACTS.c.key == key))
+            return {row.job: json.loads(row.value) for row in rows}
+
     # -- stored answers (section 5, rule 3) ------------------------------------------------
 
     def answer(self, question: str, versions: str) -> dict[str, Any] | None:

@@ -159,3 +159,41 @@ class NodeRightSettled(_message.Message):
     state: str
     answer: str
     def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...
+
+class NodeEvents(_message.Message):
+    __slots__ = ("event", "path", "body", "format")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    event: str
+    path: str
+    body: bytes
+    format: str
+    def __init__(self, event: _Optional[str] = ..., path: _Optional[str] = ..., body: _Optional[bytes] = ..., format: _Optional[str] = ...) -> None: ...
+
+class NodeIdentity(_message.Message):
+    __slots__ = ("id_type", "identifier", "decision")
+    ID_TYPE_FIELD_NUMBER: _ClassVar[int]
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    id_type: str
+    identifier: str
+    decision: str
+    def __init__(self, id_type: _Optional[str] = ..., identifier: _Optional[str] = ..., decision: _Optional[str] = ...) -> None: ...
+
+class NodeTagsRequest(_message.Message):
+    __slots__ = ("verb", "name", "as_of")
+    VERB_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    verb: str
+    name: str
+    as_of: str
+    def __init__(self, verb: _Optional[str] = ..., name: _Optional[str] = ..., as_of: _Optional[str] = ...) -> None: ...
+
+class NodeAnswer(_message.Message):
+    __slots__ = ("answer",)
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    answer: str
+    def __init__(self, answer: _Optional[str] = ...) -> None: ...

@@ -84,6 +84,21 @@ class NodeStub:
                 request_serializer=protocol_dot_wire_dot_node__pb2.NodeRightSettled.SerializeToString,
                 response_deserializer=protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
                 _registered_method=True)
+        self.Ingest = channel.unary_unary(
+                '/assent.v1.Node/Ingest',
+                request_serializer=protocol_dot_wire_dot_node__pb2.NodeEvents.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
+                _registered_method=True)
+        self.Identity = channel.unary_unary(
+                '/assent.v1.Node/Identity',
+                request_serializer=protocol_dot_wire_dot_node__pb2.NodeIdentity.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_node__pb2.NodeAnswer.FromString,
+                _registered_method=True)
+        self.Tags = channel.unary_unary(
+                '/assent.v1.Node/Tags',
+                request_serializer=protocol_dot_wire_dot_node__pb2.NodeTagsRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_node__pb2.NodeAnswer.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/assent.v1.Node/Status',
                 request_serializer=protocol_dot_wire_dot_node__pb2.NodeStatusRequest.SerializeToString,
@@ -164,6 +179,27 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Ingest(self, request, context):
+        """Adds events: from a file on this machine, from the body, or from the declared sources.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Identity(self, request, context):
+        """The person behind an identifier, and the owner's decisions on merging.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tags(self, request, context):
+        """Computes tags, or tells their history or lineage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """State of the node: table, replica, coordinator, open jobs.
         """
@@ -223,6 +259,21 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.SettleRight,
                     request_deserializer=protocol_dot_wire_dot_node__pb2.NodeRightSettled.FromString,
                     response_serializer=protocol_dot_wire_dot_node__pb2.NodeAck.SerializeToString,
+            ),
+            'Ingest': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ingest,
+                    request_deserializer=protocol_dot_wire_dot_node__pb2.NodeEvents.FromString,
+                    response_serializer=protocol_dot_wire_dot_node__pb2.NodeAck.SerializeToString,
+            ),
+            'Identity': grpc.unary_unary_rpc_method_handler(
+                    servicer.Identity,
+                    request_deserializer=protocol_dot_wire_dot_node__pb2.NodeIdentity.FromString,
+                    response_serializer=protocol_dot_wire_dot_node__pb2.NodeAnswer.SerializeToString,
+            ),
+            'Tags': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tags,
+                    request_deserializer=protocol_dot_wire_dot_node__pb2.NodeTagsRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_node__pb2.NodeAnswer.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -500,6 +551,87 @@ class Node:
             '/assent.v1.Node/SettleRight',
             protocol_dot_wire_dot_node__pb2.NodeRightSettled.SerializeToString,
             protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ingest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Node/Ingest',
+            protocol_dot_wire_dot_node__pb2.NodeEvents.SerializeToString,
+            protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Identity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Node/Identity',
+            protocol_dot_wire_dot_node__pb2.NodeIdentity.SerializeToString,
+            protocol_dot_wire_dot_node__pb2.NodeAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Node/Tags',
+            protocol_dot_wire_dot_node__pb2.NodeTagsRequest.SerializeToString,
+            protocol_dot_wire_dot_node__pb2.NodeAnswer.FromString,
             options,
             channel_credentials,
             insecure,

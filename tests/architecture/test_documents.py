@@ -96,6 +96,7 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
     """
     from catalog.federation import load_federation, load_party
     from catalog.job import load_jobs
+    from catalog.tag_file import load_tags
     from consent.notices import load_notices
     from consent.portal.settings import load_settings
 
@@ -112,6 +113,8 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
             (tmp_path / "federation.yaml").write_text(federations[-1], encoding="utf-8")
             federation = load_federation(tmp_path / "federation.yaml")
         assert load_jobs(file, federation)
+    elif "catalogue" in keys:
+        assert load_tags(file).tags
     elif "table" in keys:
         assert load_party(file).name
     elif "notices" in keys:

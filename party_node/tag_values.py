@@ -1,0 +1,219 @@
+"""Values of tags beside the table, what each run found, and how far people have moved.
+
+Who runs it: the node that owns the data.  Learns: nobody, anything: counts here are the owner's
+and leave only through a job.  Drift is the population stability index between two runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from catalog.tag_canonical import tag_id
+from catalog.tag_rules import Sources
+from catalog.tag_terms import MODELS, SCORE_DECIMALS, Measure
+from catalog.tags import Tag, TagSet
+from catalog.vocabulary import UNKNOWN
+from party_node.attribute_columns import Labels
+from party_node.profile_store import ProfileStore, first
+from party_node.tag_sql import model_table, quoted, refresh_query, tag_column, text
+from protocol.errors import BadInput
+
+# A share below this counts as this: an index over an empty value would be infinite.
+_LEAST_SHARE = 1e-4
+
+
+@dataclass(frozen=True)
+class Run:
+    """One tag in one run.  counts: people by value, in the order of the vocabulary.
+
+    psi: against the run before, None where it cannot be compared.
+    """
+
+    tag: str
+    id: str
+    version: str
+    as_of: datetime
+    counts: Mapping[str, int]
+    unknown: int
+    psi: float | None
+
+    @property
+    def coverage(self) -> float:
+        """Share of people with a value."""
+        everyone = sum(self.counts.values())
+        return 1 - self.unknown / everyone if everyone else 0.0
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "tag": self.tag, "id": self.id, "version": self.version,
+            "as_of": self.as_of.isoformat(), "counts": dict(self.counts),
+            "coverage": round(self.coverage, 6), "null_rate": round(1 - self.coverage, 6),
+            "psi": None if self.psi is None else round(self.psi, 6),
+        }  # fmt: skip
+
+
+class TagValues:
+    """The table `tag_values` (row, one code per tag) and the table of runs."""
+
+    def __init__(self, store: ProfileStore, tags: TagSet, sources: Sources, folder: Path) -> None:
+        """folder: where jobs leave labels/JOB.parquet and scores/JOB.parquet."""
+        self._store, self._tags, self._sources, self._folder = store, tags, sources, folder
+        with store.transaction() as db:
+            db.execute("create temp table if not exists touched (person bigint)")
+            db.execute(
+                "create table if not exists tag_runs (number bigint, tag varchar, id varchar, "
+                "version varchar, as_of timestamp, counts varchar, unknown bigint, psi double)"
+            )
+
+    def refresh(self, names: Sequence[str], as_of: datetime) -> list[Run]:
+        """These tags for everybody, in one query; what was found is noted."""
+        names = list(dict.fromkeys(self._tags.now(name).name for name in names))
+        query = refresh_query(self._tags, names, self._sources, as_of, touched=False)
+        with self._store.transaction() as db:
+            self._models(db)
+            kept = [column for column in self._columns(db) if column not in names]
+            db.execute(f"create or replace temp table fresh as {query}")
+            if kept:
+                columns = ", ".join(f"v.{tag_column(name)}" for name in kept)
+                db.execute(
+                    f"create or replace table tag_values as select f.*, {columns} "  # noqa: S608
+                    "from fresh f left join tag_values v on v.row = f.row order by f.row"
+                )
+            else:
+                db.execute("create or replace table tag_values as select * from fresh order by row")
+            db.execute("delete from touched")
+            return [self._note(db, self._tags.tags[name], as_of) for name in names]
+
+    def refresh_touched(self, as_of: datetime) -> int:
+        """Every tag of the people whose events came in since; nobody else's row is written.
+
+        Returns how many rows were.
+        """
+        with self._store.transaction() as db:
+            names = [name for name in self._columns(db) if name in self._tags.tags]
+            if names:
+                self._models(db)
+                query = refresh_query(self._tags, names, self._sources, as_of, touched=True)
+                db.execute(f"create or replace temp table fresh as {query}")
+                sets = ", ".join(f"{tag_column(n)} = fresh.{tag_column(n)}" for n in names)
+                db.execute(
+                    f"update tag_values set {sets} from fresh where tag_values.row = fresh.row"  # noqa: S608
+                )
+            row = first(
+                db, "select count(*) from people where person in (select person from touched)"
+            )
+            db.execute("delete from touched")
+        assert row is not None
+        return int(row[0])
+
+    def labels(self, name: str) -> Labels:
+        """A tag as an attribute: codes by row; the vocabulary does not depend on the data."""
+        tag = self._tags.now(name)
+        query = f"select {tag_column(tag.name)} as code from tag_values order by row"  # noqa: S608
+        with self._store.transaction() as db:
+            found = db.execute(query).fetchnumpy()["code"]
+        return Labels(np.asarray(found).astype(np.int32), tag.vocabulary, has_null=False)
+
+    def history(self, name: str) -> list[Run]:
+        """Runs of the tag and of those that it replaced, newest first."""
+        now = self._tags.now(name).name
+        names = [other for other in self._tags.tags if self._tags.now(other).name == now]
+        with self._store.transaction() as db:
+            rows = db.execute(
+                "select tag, id, version, as_of, counts, unknown, psi from tag_runs "
+                "where list_contains(?, tag) order by number desc",
+                [names],
+            ).fetchall()
+        return [Run(r[0], r[1], r[2], r[3], json.loads(r[4]), r[5], r[6]) for r in rows]
+
+    def last_as_of(self, name: str) -> datetime | None:
+        runs = self.history(name)
+        return runs[0].as_of if runs else None
+
+    def _columns(self, db: duckdb.DuckDBPyConnection) -> list[str]:
+        rows = db.execute(
+            "select column_name from duckdb_columns() where table_name = 'tag_values' "
+            "and column_name <> 'row' order by column_index"
+        ).fetchall()
+        names = [str(row[0]).removeprefix("tag ") for row in rows]
+        return [n for n in names if n in self._tags.tags and self._tags.now(n).name == n]
+
+    def _models(self, db: duckdb.DuckDBPyConnection) -> None:
+        """What jobs left here, as tables; empty for a job that has not run."""
+        for tag in self._tags.live:
+            for measure in tag.measures:
+                if measure.how == "model":
+                    _model(db, self._folder, measure)
+
+    def _note(self, db: duckdb.DuckDBPyConnection, tag: Tag, as_of: datetime) -> Run:
+        column = tag_column(tag.name)
+        rows = db.execute(
+            f"select {column}, count(*) from tag_values group by all"  # noqa: S608
+        ).fetchall()
+        by_code = dict(rows)
+        counts = {word: by_code.get(code, 0) for code, word in enumerate(tag.vocabulary)}
+        unknown = counts.get(tag.unknown or UNKNOWN, 0)
+        before = first(
+            db,
+            "select counts, version from tag_runs where tag = ? order by number desc limit 1",
+            [tag.name],
+        )
+        psi = None
+        if before is not None and before[1].split("-")[0] == str(tag.version.model):
+            psi = stability(json.loads(before[0]), counts)
+        run = Run(
+            tag.name, tag_id(self._tags, tag.name), str(tag.version), as_of, counts, unknown, psi
+        )
+        db.execute(
+            "insert into tag_runs select coalesce(max(number), 0) + 1, ?, ?, ?, ?, ?, ?, ? "
+            "from tag_runs",
+            [run.tag, run.id, run.version, as_of, json.dumps(counts, ensure_ascii=False), unknown,
+             psi],
+        )  # fmt: skip
+        return run
+
+
+def stability(before: Mapping[str, int], after: Mapping[str, int]) -> float | None:
+    """Population stability index: Σ (q - p) ln(q / p) over the values of both runs."""
+    totals = sum(before.values()), sum(after.values())
+    if not all(totals):
+        return None
+    total = 0.0
+    for word in {**before, **after}:
+        p = max(before.get(word, 0) / totals[0], _LEAST_SHARE)
+        q = max(after.get(word, 0) / totals[1], _LEAST_SHARE)
+        total += (q - p) * math.log(q / p)
+    return total
+
+
+def _model(db: duckdb.DuckDBPyConnection, folder: Path, measure: Measure) -> None:
+    job, column = measure.of
+    of, columns = MODELS[measure.model]
+    table, kind = model_table(job, column), columns[column]
+    path = folder / of / f"{Path(job).name}.parquet"
+    if not path.is_file():
+        empty = "varchar" if kind == "label" else "bigint"
+        db.execute(f"create or replace temp table {table} (row bigint, value {empty})")
+        return
+    value = f"cast({quoted(column)} as varchar)"
+    if kind == "number":
+        value = f"cast(round({quoted(column)} * {10**SCORE_DECIMALS}) as bigint)"
+    source = f"read_parquet({text(str(path))})"
+    try:
+        db.execute(
+            f"create or replace temp table {table} as select row, {value} as value from {source}"  # noqa: S608
+        )
+    except duckdb.Error as error:
+        raise BadInput(
+            f"{path}: has no {column} that can be read ({str(error).splitlines()[0]})",
+            next_step=f"run the job {job} again, or name another column",
+        ) from error

@@ -1,0 +1,171 @@
+"""The compiled query gives, for any definition and any people, what the naive reading gives."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from catalog.federation import Party
+from catalog.tag_terms import Compare, Measure, Test
+from catalog.tags import Tag, TagSet, TagValue, Title, Version
+from party_node.one_id import Records, resolve
+from party_node.profile_store import ProfileStore
+from party_node.table_file import TextTable
+from party_node.tag_values import TagValues
+from tests.catalog.tag_samples import SOURCES, one, read
+from tests.catalog.test_tags import CONDITIONS, tags
+from tests.reference.tag_oracle import Event, Person, value_of
+
+AS_OF = datetime(2026, 3, 10, 6, 30)
+PARTY = Party.model_validate(
+    {"name": "shop", "table": Path("people.csv"), "consents": "all", "ids": {"email": "email"}}
+).model_copy(
+    update={
+        "events": {
+            name: event.model_copy(update={"ids": {"email": "email"}, "id": None})
+            for name, event in SOURCES.events.items()
+        }
+    }
+)
+
+
+def random_people(rng: np.random.Generator, n: int) -> list[Person]:
+    def sometimes(value: object) -> object:
+        return None if rng.random() < 0.3 else value
+
+    def when() -> datetime:
+        # Coarse steps: many events at the same moment, and at the borders of windows.
+        return AS_OF + timedelta(hours=6 * int(rng.integers(-40, 4)))
+
+    def event(name: str) -> Event:
+        fields = {
+            "amount": sometimes(Decimal(int(rng.integers(-20, 20))).scaleb(-1)),
+            "brand": sometimes(str(rng.choice(list("ABé")))),
+            "gift": sometimes(bool(rng.integers(2))),
+            "topic": sometimes(str(rng.choice(list("xy")))),
+        }
+        return Event(when(), {f: fields[f] for f in SOURCES.events[name].fields})
+
+    return [
+        Person(
+            {"age": sometimes(Decimal(int(rng.integers(0, 5)))),
+             "city": sometimes(str(rng.choice(list("ab")))),
+             "member": bool(rng.integers(2))},
+            {name: [event(name) for _ in range(rng.integers(0, 8))] for name in SOURCES.events},
+        )
+        for _ in range(n)
+    ]  # fmt: skip
+
+
+def loaded(people: list[Person]) -> ProfileStore:
+    store = ProfileStore(Path(""), PARTY)
+    emails = pa.array([f"p{i}@x" for i in range(len(people))])
+    columns = {
+        "row": pa.array(range(len(people)), pa.int64()),
+        "attribute age": pa.array(
+            [None if (a := p.attributes["age"]) is None else int(a) for p in people], pa.int64()
+        ),
+        "attribute city": pa.array([p.attributes["city"] for p in people], pa.string()),
+        "attribute member": pa.array([p.attributes["member"] for p in people], pa.bool_()),
+    }
+    store.set_people(pa.table(columns), resolve(Records("table", {"email": emails}), []))
+    for name, declared in PARTY.events.items():
+        rows = [(i, e) for i, p in enumerate(people) for e in p.events[name]]
+        text = {
+            "email": [f"p{i}@x" for i, _ in rows],
+            "at": [e.at.isoformat() for _, e in rows],
+            **{f: [_text(e.fields[f]) for _, e in rows] for f in declared.fields},
+        }
+        table = {c: pa.array(v, pa.string()) for c, v in text.items()}
+        store.ingest(name, TextTable(Path(name), len(rows), table, "v", False), pushed=False)
+    return store
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+PEOPLE = random_people(np.random.default_rng(20260310), 60)
+STORE = loaded(PEOPLE)
+
+
+def computed(made: TagSet, name: str, folder: Path, store: ProfileStore = STORE) -> list[str]:
+    values = TagValues(store, made, SOURCES, folder)
+    values.refresh([name], AS_OF)
+    labels = values.labels(name)
+    return [labels.vocabulary[code] for code in labels.codes]
+
+
+@given(tags())
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_tag(tag: Tag) -> None:
+    made = TagSet("c", {"t": tag}, order=("t",))
+    expected = [value_of(made, "t", person, AS_OF) for person in PEOPLE]
+    assert computed(made, "t", Path("nowhere")) == expected
+
+
+@given(CONDITIONS, st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_tag_made_from_another(condition: object, known: bool) -> None:
+    title = Title("x", "x")
+    fields = (title, "value", "did", "purchases", "o", "g", "once", Version(1, 0, 0), "rules")
+    first = Tag("a", *fields, (TagValue("yes", None, condition),))  # type: ignore[arg-type]
+    tests = (Test("known", known),)
+    below = Compare(Measure("tag", ("a",)), tests)
+    also = Compare(Measure("tag", ("a",)), (Test("is", "yes"),))
+    second = Tag("b", *fields, (TagValue("p", None, below), TagValue("q", None, also)))
+    made = TagSet("c", {"a": first, "b": second}, order=("a", "b"))
+    expected = [value_of(made, "b", person, AS_OF) for person in PEOPLE]
+    assert computed(made, "b", Path("nowhere")) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        # The window's first moment is in it, its last is not.
+        ("{count: cart, within: 3 days, at_least: 1}", "yyn"),
+        ("{count: cart, within: 3 days, ending: 3 days ago, at_least: 1}", "nny"),
+        ("{count: cart, at_most: 0}", "nnn"),
+        # A step must be later than the one before it.
+        ("{sequence: [view, purchase], at_least: 1}", "nyn"),
+        ("{sequence: [view, purchase], span: 1 hour, at_least: 1}", "nyn"),
+        ("{sequence: [view, purchase], span: 1 hour, at_least: 2}", "nnn"),
+        # Of equals: the one seen last, then the later in code points.
+        ("{top: purchase.brand, is: A}", "nyn"),
+        ("{top: purchase.brand, is: B}", "ynn"),
+        # Of one moment: the one that arrived first, or last.
+        ("{first: purchase.brand, is: A}", "ynn"),
+        ("{last: purchase.brand, is: A}", "nyn"),
+        ("{avg: purchase.amount, at_least: 0.1}", "yyn"),
+        ("{avg: purchase.amount, at_most: 0.1}", "yyn"),
+    ],
+)
+def test_borders_and_ties(rule: str, expected: str) -> None:
+    def at(hours: int) -> datetime:
+        return AS_OF - timedelta(hours=hours)
+
+    def bought(hours: int, brand: str, amount: str = "0.1") -> Event:
+        return Event(at(hours), {"brand": brand, "amount": Decimal(amount), "gift": None})
+
+    def viewed(hours: int) -> Event:
+        return Event(at(hours), {"topic": "x"})
+
+    empty: dict[str, object] = {"age": None, "city": None, "member": False}
+    events = [
+        {"cart": [Event(at(72), {})], "view": [viewed(10)],
+         "purchase": [bought(10, "A"), bought(10, "B"), bought(10, "B", "0.1")]},
+        {"cart": [Event(at(1), {}), Event(at(0), {})], "view": [viewed(11)],
+         "purchase": [bought(12, "B"), bought(10, "A")]},
+        {"cart": [Event(at(73), {})], "view": [], "purchase": []},
+    ]  # fmt: skip
+    people = [Person(empty, found) for found in events]
+    made = read(one("    values: [{value: y, when: " + rule + "}, {value: n, otherwise: yes}]\n"))
+    assert [value_of(made, "t", person, AS_OF) for person in people] == list(expected)
+    assert computed(made, "t", Path("nowhere"), loaded(people)) == list(expected)
