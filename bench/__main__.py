@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs]
+python -m bench [--quick] [--only paillier|psi|jobs|sums]
 """
 
 from __future__ import annotations
@@ -55,7 +55,15 @@ def _complain(name: str, status: str, error: str) -> None:
         sys.exit(f"{name} ended {status}: {error}")
 
 
-PARTS: dict[str, Callable[[bool], list[Row]]] = {"paillier": paillier, "psi": psi, "jobs": jobs}
+def sums(quick: bool) -> list[Row]:
+    from bench.sums_bench import run
+
+    return run(quick)
+
+
+PARTS: dict[str, Callable[[bool], list[Row]]] = {
+    "paillier": paillier, "psi": psi, "jobs": jobs, "sums": sums,
+}  # fmt: skip
 
 
 def machine() -> list[str]:
