@@ -23,7 +23,7 @@ setup: $(VENV)/.ready ## make .venv with everything in it
 proto: setup ## regenerate the stubs from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iprotocol/wire=proto --python_out=. --pyi_out=. \
 	  --grpc_python_out=. $(addprefix protocol/wire/,$(addsuffix .proto,$(PROTOS)))
-	@grep -L 'service\|Stub' protocol/wire/*_pb2_grpc.py | xargs -r rm -f
+	@grep -L Stub protocol/wire/*_pb2_grpc.py | xargs -r rm -f
 
 lint: setup ## format check, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -166,7 +166,7 @@ async def _ask(server: Card, keys: Keys) -> tuple[str, float]:
 
         consent = ConsentClient(server, keys, timeout=10.0)
         try:
-            return "", (await consent.hello()).time_ms / 1000
+            return "", (await consent.hello()).time
         finally:
             await consent.close()
     from protocol.transport.client import CoordinatorClient

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from assent import job_commands, service_commands
+from assent import audit_commands, consent_commands, job_commands, portal_commands, service_commands
 from assent.lifeline import hold
 from protocol.errors import AssentError
 
@@ -33,7 +33,9 @@ app.add_typer(job_commands.job, name="job")
 app.add_typer(service_commands.kit, name="kit")
 app.add_typer(service_commands.node, name="node")
 app.add_typer(service_commands.coordinator, name="coordinator")
-app.add_typer(service_commands.consent, name="consent")
+app.add_typer(audit_commands.audit, name="audit")
+app.add_typer(consent_commands.consent, name="consent")
+app.add_typer(portal_commands.portal, name="portal")
 app.command("doctor")(service_commands.doctor)
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -75,7 +77,7 @@ def sandbox_up(
 
     _stop_in_order(0)
     loaded = check_federation(federation)
-    with Sandbox(loaded, keep=keep, progress=Progress.stderr()) as running:
+    with Sandbox(loaded, keep=keep, progress=Progress.stderr(), portal=True) as running:
         for line in running.addresses():
             typer.echo(line)
         typer.echo("press Ctrl-C to stop")

@@ -64,8 +64,15 @@ EXCLUSIONS = {
     "no_record": "no consent on record",
     "refused": "refused",
     "withdrawn": "withdrawn",
+    "revoked": "ended by the company",
+    "objected": "objected",
+    "restricted": "in dispute",
+    "invalidated": "found invalid",
     "expired": "expired",
+    "notice_outdated": "given under an older notice",
     "requested": "not answered yet",
+    "deferred": "answer put off",
+    "unknown": "not known",
 }
 
 

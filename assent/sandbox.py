@@ -96,10 +96,21 @@ def _check_tables(federation: Federation) -> None:
 class Sandbox:
     """The running federation; a context manager that stops all it started."""
 
-    def __init__(self, federation: Federation, *, keep: Path | None, progress: Progress) -> None:
-        """keep: a new or empty folder, or that of an earlier run.  Raises BadInput for others."""
+    def __init__(
+        self,
+        federation: Federation,
+        *,
+        keep: Path | None,
+        progress: Progress,
+        portal: bool = False,
+    ) -> None:
+        """keep: a new or empty folder, or that of an earlier run.  Raises BadInput for others.
+
+        portal: the people's pages as well; their codes go into the portal's `outbox` folder.
+        """
         self.federation = federation
         self.progress = progress
+        self.pages = f"http://{_free_address()}" if portal else ""
         self._kept = keep is not None
         self.root = (keep or Path(tempfile.mkdtemp(prefix="assent-"))).absolute()
         self._claimed = _claim(self.root)
@@ -120,6 +131,11 @@ class Sandbox:
     def node(self, party: str) -> NodeClient:
         return NodeClient(self.root / party)
 
+    @property
+    def outbox(self) -> Path:
+        """Where the portal puts its messages instead of sending them."""
+        return self.root / "portal" / "outbox"
+
     def pids(self) -> dict[str, int]:
         """Process ids by name; the bench reads their memory."""
         return {name: child.pid for name, child in self._children.items()}
@@ -131,9 +147,12 @@ class Sandbox:
             f"{name:12} has its node in {self.root / name}" for name in self.federation.parties
         ]
         asker = next(iter(self.federation.parties))
+        people = [f"people       see their pages at {self.pages}; sign-in codes arrive in "
+                  f"{self.outbox}"] if self.pages else []  # fmt: skip
         return [
             *servers,
             *nodes,
+            *people,
             f"ask with: assent job submit JOB.yaml --wait --node {self.root / asker}",
         ]
 
@@ -177,21 +196,31 @@ class Sandbox:
 
     def _start(self) -> None:
         addresses = {"coordinator": _free_address(), "consent": _free_address()}
+        if self.pages:
+            addresses["portal"] = _free_address()
         cards = {}
-        for name in (*addresses, *self.federation.parties):
+        for name in (*addresses, "auditor", *self.federation.parties):
             folder = _fresh(self.root / name)
-            role = name if name in addresses else "party"
+            role = "party" if name in self.federation.parties else name
             keys = create_kit(folder / "keys", name, role, address=addresses.get(name, ""))
             cards[name] = keys.card
         collaboration = Collaboration(
             coordinator=Endpoint.of(cards.pop("coordinator")),
             consent=Endpoint.of(cards.pop("consent")),
+            auditor=Endpoint.of(cards.pop("auditor")),
+            portal=Endpoint.of(cards.pop("portal")) if self.pages else None,
             parties={name: Endpoint.of(card) for name, card in cards.items()},
         )
         shared = self.root / "collaboration.yaml"
         write_text(shared, dump_collaboration(collaboration))
         for name in addresses:
             self._commands[name] = [name, "run", "--collaboration", str(shared), "--sandbox"]
+        if self.pages:
+            self._commands["portal"] = [
+                "portal", "run", "--collaboration", str(shared),
+                "--listen", self.pages.removeprefix("http://"), "--outbox", str(self.outbox),
+            ]  # fmt: skip
+        self._commands["auditor"] = ["audit", "witness", "--collaboration", str(shared)]
         for name, party in self.federation.parties.items():
             file = self.root / name / "party.yaml"
             write_text(file, dump_party(party, self.federation.key_bits))

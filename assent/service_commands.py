@@ -31,7 +31,9 @@ NodeFolder = Annotated[
 @kit.command("create")
 def kit_create(
     name: Annotated[str, typer.Option(help="The party's name, as in job files.")],
-    role: Annotated[str, typer.Option(help="party, coordinator or consent.")] = "party",
+    role: Annotated[
+        str, typer.Option(help="party, coordinator, consent, portal or auditor.")
+    ] = "party",
     address: Annotated[str, typer.Option(help="host:port others dial; servers only.")] = "",
     folder: Annotated[Path, typer.Option(help="Where the keys go.")] = Path("keys"),
 ) -> None:
@@ -149,12 +151,35 @@ def consent_run(
     data: DataFolder = Path("consent"),
     keys: KeyFolder = None,
     listen: Annotated[str, typer.Option(help="host:port to bind; default: the card's.")] = "",
+    files: Annotated[
+        str, typer.Option(help="host:port to serve the logs as static files over HTTPS.")
+    ] = "",
+    log_url: Annotated[
+        str,
+        typer.Option(
+            "--log-url", envvar="ASSENT_LOG_URL",
+            help="Database of the logs, sqlite:/// or postgresql+psycopg://; default: in DATA.",
+        ),
+    ] = "",
+    openings_url: Annotated[
+        str,
+        typer.Option(
+            "--openings-url", envvar="ASSENT_OPENINGS_URL",
+            help="Database of what can be erased; default: in DATA.",
+        ),
+    ] = "",
     sandbox: InSandbox = False,
-) -> None:
-    """Run the consent service: records under pseudonyms."""
+) -> None:  # fmt: skip
+    """Run the consent service: one verifiable log per party, and one for jobs."""
+    from consent.ledger import Places
     from consent.main import run
 
-    run(collaboration, data, keys or data / "keys", listen=listen, sandbox=sandbox)
+    local = Places.in_folder(data)
+    places = Places(log_url or local.tree, openings_url or local.openings)
+    run(
+        collaboration, data, keys or data / "keys", listen=listen, places=places, files=files,
+        sandbox=sandbox,
+    )  # fmt: skip
 
 
 def doctor(

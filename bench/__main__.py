@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs|sums]
+python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|sums]
 """
 
 from __future__ import annotations
@@ -50,6 +50,18 @@ def jobs(quick: bool) -> list[Row]:
     return found
 
 
+def gate(quick: bool) -> list[Row]:
+    from bench.gate_bench import PEOPLE, run
+
+    return run(PEOPLE // 10 if quick else PEOPLE)
+
+
+def portal(quick: bool) -> list[Row]:
+    from bench.portal_bench import run
+
+    return run(2.0 if quick else 10.0)
+
+
 def _complain(name: str, status: str, error: str) -> None:
     if status != "released":
         sys.exit(f"{name} ended {status}: {error}")
@@ -62,7 +74,7 @@ def sums(quick: bool) -> list[Row]:
 
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    "paillier": paillier, "psi": psi, "jobs": jobs, "sums": sums,
+    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal, "sums": sums,
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def append_rate(folder: Path, made: list[Event], batch: int) -> tuple[float, Sou
         log.append(made[place : place + batch])
     return (
         len(made) / (time.perf_counter() - start),
-        Source(ORIGIN, storage, openings),
+        Source(ORIGIN, storage, openings, ("retailer",)),
         signer,
     )
 

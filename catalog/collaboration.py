@@ -24,7 +24,9 @@ from protocol.errors import BadInput
 from protocol.identity import ROLES, Card
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
-_SERVERS = ("coordinator", "consent")
+_SERVERS = ("coordinator", "consent")  # a collaboration has one of each …
+_OPTIONAL = ("portal", "auditor")  # … and at most one of these
+_DIALLED_OUT = ("party", "auditor")  # they open no port to the others
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,16 @@ class Collaboration:
     coordinator: Endpoint
     consent: Endpoint
     parties: Mapping[str, Endpoint]
+    portal: Endpoint | None = None
+    auditor: Endpoint | None = None
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        return (self.coordinator, self.consent, *self.parties.values())
+        optional = [one for one in (self.portal, self.auditor) if one is not None]
+        return (self.coordinator, self.consent, *optional, *self.parties.values())
+
+    def all_cards(self) -> tuple[Card, ...]:
+        return tuple(endpoint.card() for endpoint in self.endpoints)
 
     def fingerprints(self) -> dict[str, str]:
         """Name → what two people compare."""
@@ -95,6 +103,8 @@ class _CollaborationFile(Strict):
     coordinator: Any
     consent: Any
     parties: dict[str, Any]
+    portal: Any = None
+    auditor: Any = None
 
 
 def load_collaboration(path: Path) -> Collaboration:
@@ -110,6 +120,11 @@ def load_collaboration(path: Path) -> Collaboration:
         parties={
             name: _endpoint(card, document, ("parties", name), "party")
             for name, card in file.parties.items()
+        },
+        **{
+            role: _endpoint(card, document, (role,), role)
+            for role in _OPTIONAL
+            if (card := getattr(file, role)) is not None
         },
     )
     for name, endpoint in collaboration.parties.items():
@@ -127,13 +142,19 @@ def dump_collaboration(collaboration: Collaboration) -> str:
         {
             "coordinator": _fields(collaboration.coordinator),
             "consent": _fields(collaboration.consent),
+            **{
+                role: _fields(endpoint)
+                for role in _OPTIONAL
+                if (endpoint := getattr(collaboration, role)) is not None
+            },
             "parties": {name: _fields(card) for name, card in collaboration.parties.items()},
         }
     )
 
 
 def join_cards(paths: list[Path]) -> Collaboration:
-    """The collaboration of these card files: one coordinator, one consent service, ≥ 1 party."""
+    """The collaboration of these card files: one coordinator, one consent service, ≥ 1 party,
+    at most one portal and one auditor."""
     found: dict[str, list[Endpoint]] = {role: [] for role in ROLES}
     for path in paths:
         endpoint = load_card(path)
@@ -143,6 +164,12 @@ def join_cards(paths: list[Path]) -> Collaboration:
             raise BadInput(
                 f"{len(found[role])} cards of role {role}; a collaboration has one",
                 next_step=f"pass exactly one card made with --role {role}",
+            )
+    for role in _OPTIONAL:
+        if len(found[role]) > 1:
+            raise BadInput(
+                f"{len(found[role])} cards of role {role}; a collaboration has at most one",
+                next_step="pass one of them",
             )
     if not found["party"]:
         raise BadInput("no card of a party", next_step="pass the card of every company")
@@ -154,7 +181,12 @@ def join_cards(paths: list[Path]) -> Collaboration:
                 next_step="pass one of them, or have one company make a kit with another name",
             )
         parties[endpoint.name] = endpoint
-    collaboration = Collaboration(found["coordinator"][0], found["consent"][0], parties)
+    collaboration = Collaboration(
+        found["coordinator"][0],
+        found["consent"][0],
+        parties,
+        **{role: found[role][0] for role in _OPTIONAL if found[role]},
+    )
     _check_distinct(collaboration, "the cards")
     return collaboration
 
@@ -176,11 +208,12 @@ def check_card(name: str, role: str, address: str) -> None:
         raise BadInput(f'"{role}" is not a role', next_step=f"use one of {', '.join(ROLES)}")
     if role == "party":
         _check_name(name)
-        if address:
-            raise BadInput("a party has no address: its node only dials out",
-                           next_step="leave out --address")  # fmt: skip
     elif name != role:
         raise BadInput(f"the {role}'s card is named {role}", next_step=f"use --name {role}")
+    if role in _DIALLED_OUT:
+        if address:
+            raise BadInput(f"a {role} has no address: it only dials out",
+                           next_step="leave out --address")  # fmt: skip
     else:
         _check_address(address, f"the {role}'s card")
 

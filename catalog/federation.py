@@ -181,7 +181,7 @@ class Policy(Strict):
 
 
 class Party(Strict):
-    """One company.  table and consents are absolute paths once loaded."""
+    """One company.  table, consents and notices are absolute paths once loaded."""
 
     name: PartyName
     table: Path
@@ -189,6 +189,7 @@ class Party(Strict):
     ids: dict[IdentifierType, Text] = Field(default_factory=dict)
     attributes: dict[AttributeName, Attribute] = Field(default_factory=dict)
     consents: Path | str
+    notices: Path | None = None  # the texts that people are shown; None: the built-in ones
     policy: Policy = Field(default_factory=Policy)
     approval: Annotated[Text, one_of(APPROVALS)] = "auto"
     key_bits: Whole = 3072
@@ -270,6 +271,8 @@ def dump_party(party: Party, key_bits: int | None = None) -> str:
         "attributes": {name: _plain(attribute) for name, attribute in party.attributes.items()},
         "policy": _plain(party.policy),
     }
+    if party.notices is not None:
+        fields["notices"] = str(party.notices)
     if party.default_region is not None:
         fields["default_region"] = party.default_region
     return dump_yaml(fields)
@@ -316,7 +319,8 @@ def _party(
     if consents != CONSENTS_ALL:
         consents = _absolute(folder, str(consents))
     table = _absolute(folder, str(block["table"]))
-    return party.model_copy(update={"table": table, "consents": consents})
+    notices = party.notices and _absolute(folder, str(party.notices))
+    return party.model_copy(update={"table": table, "consents": consents, "notices": notices})
 
 
 def _absolute(folder: Path, written: str) -> Path:

@@ -56,4 +56,4 @@ KEY_BITS = (2048, 3072)
 CONSENTS_ALL = "all"  # instead of a file: every person of the table permits everything
 
 # Names of the sandbox's folders beside the parties' own.
-RESERVED_PARTIES = frozenset({"coordinator", "consent", "portal"})
+RESERVED_PARTIES = frozenset({"coordinator", "consent", "portal", "auditor"})

@@ -8,7 +8,8 @@ The order of checks for each log:
 1. every note is signed by the log and, the newest, cosigned by the auditor's own quorum;
 2. the tree over the entries so far has the root of every checkpoint, hence all checkpoints
    are consistent with each other; 3. and with the one that the auditor kept;
-4. every opening is what its entry committed to; 5. a missing one is listed as erased;
+4. every opening is what its entry committed to; 5. of the parties whose openings the bundle
+claims to have, a missing one is listed as erased; entries of others are counted as closed;
 6. times of entries and of each witness do not go back; 7. further rules (`Rule`).
 """
 
@@ -20,10 +21,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consent.bundle import VERSION, end_line
+from consent.audit_report import LogSummary, Report
+from consent.bundle import VERSION, end_line, parse_claims
 from consent.checkpoint import Checkpoint
 from consent.errors import NoteError, ProofError
-from consent.findings import LANGUAGES, Finding, Severity
+from consent.findings import Finding, Severity
 from consent.leaf import (
     CONSENT,
     ERASED,
@@ -50,60 +52,11 @@ class Rule(Protocol):
     ) -> Iterable[Finding]:
         """Called for every well-formed entry in order; body: None when there is no opening."""
 
+    def checkpoint(self, log: str, checked: CheckedCheckpoint) -> Iterable[Finding]:
+        """Called for every checkpoint whose root is that of the entries so far."""
+
     def finish(self) -> Iterable[Finding]:
         """Called once after the last log."""
-
-
-@dataclass(frozen=True)
-class LogSummary:
-    """quorum_time: POSIX seconds, when a quorum had seen the newest checkpoint."""
-
-    origin: str
-    size: int
-    root: str
-    checkpoints: int
-    opened: int
-    erased: int
-    quorum_time: int | None
-
-
-@dataclass(frozen=True)
-class Report:
-    findings: tuple[Finding, ...]
-    logs: tuple[LogSummary, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 verified, 1 tampering or a broken rule, 3 incomplete evidence."""
-        return min((int(one.severity) for one in self.findings), default=0)
-
-    def to_dict(self) -> dict[str, object]:
-        return {
-            "exit_code": self.exit_code,
-            "logs": [vars(log) for log in self.logs],
-            "findings": [one.to_dict() for one in self.findings],
-        }
-
-    def to_text(self, language: str) -> str:
-        head = _VERDICTS[self.exit_code][LANGUAGES.index(language)]
-        logs = [_LOG_WORDS[language].format_map(vars(log)) for log in self.logs]
-        return "\n".join([head, *logs, *(one.sentence(language) for one in self.findings), ""])
-
-
-_VERDICTS = {
-    0: ("Verified: nothing was changed, nothing is missing.", "验证通过：没有改动，没有缺失。"),
-    1: ("NOT verified: tampering or a broken rule.", "验证不通过：发现篡改或违反规则。"),
-    3: (
-        "Incomplete: what is here is genuine, but evidence is missing.",
-        "证据不完整：现有内容属实，但有缺失。",
-    ),
-}
-_LOG_WORDS = {
-    "en": "{origin}: {size} entries, {checkpoints} checkpoints, {opened} opened, {erased} erased, "
-    "root {root}",
-    "zh": "{origin}：{size} 条记录，{checkpoints} 个检查点，{opened} 条可核对内容，"
-    "{erased} 条已删除，树根 {root}",
-}
 
 
 def audit_bundle(
@@ -139,12 +92,14 @@ class _LogState:
     """What is known of the log that is being read."""
 
     origin: str
+    claimed: frozenset[str]  # parties whose openings the bundle says it has
     tree: CompactRange = field(default_factory=CompactRange)
     newest: CheckedCheckpoint | None = None
     checkpoints: int = 0
     covered: int = 0  # entries under a checkpoint whose root was right
     time: str = ""
     opened: int = 0
+    closed: int = 0
     missing: list[int] = field(default_factory=list)
     erased: dict[int, int] = field(default_factory=dict)  # index → entry that lists it
     not_erasable: set[int] = field(default_factory=set)
@@ -179,8 +134,8 @@ class _Audit:
                 self._end(line)
             elif self._number == 1 or keys == {"assent_bundle"}:
                 self._header(fields)
-            elif keys == {"log"}:
-                self._begin(fields["log"])
+            elif keys == {"log", "openings"}:
+                self._begin(fields["log"], parse_claims(fields["openings"]))
             elif self._log is None:
                 raise ProofError("no log has begun")
             elif keys == {"checkpoint"}:
@@ -234,13 +189,13 @@ class _Audit:
         if line != end_line(self._number - 1, self._digest.hexdigest()):
             self._find("file_altered")
 
-    def _begin(self, origin: object) -> None:
+    def _begin(self, origin: object, claimed: tuple[str, ...]) -> None:
         self._log_done()
         if not isinstance(origin, str) or not origin:
             raise ProofError("a log without a name")
         if any(log.origin == origin for log in self._logs):
             self._find("log_twice", origin)
-        self._log = _LogState(origin)
+        self._log = _LogState(origin, frozenset(claimed))
 
     def _checkpoint(self, log: _LogState, note: object) -> None:
         if not isinstance(note, str):
@@ -263,6 +218,8 @@ class _Audit:
             log.witness_times[witness] = time
         if log.tree.root() == head.root:
             log.covered = head.size
+            for rule in self._rules:
+                self._add(rule.checkpoint(log.origin, checked))
         elif not log.root_wrong:  # every later root is wrong as well; the first says where
             log.root_wrong = True
             last = max(head.size - 1, 0)
@@ -294,6 +251,11 @@ class _Audit:
     ) -> dict[str, object] | None:
         if leaf.type != CONSENT:
             log.not_erasable.add(index)
+        if leaf.party not in log.claimed:
+            log.closed += 1
+            if opening is not None:
+                self._find("opening_unclaimed", log.origin, index=index, party=leaf.party)
+            return None
         if opening is None:
             log.missing.append(index)
             return None
@@ -347,6 +309,7 @@ class _Audit:
                 log.checkpoints,
                 log.opened,
                 len(absent & set(log.erased)),
+                log.closed,
                 log.newest.quorum_time if log.newest else None,
             )
         )

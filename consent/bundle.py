@@ -8,10 +8,13 @@ One canonical JSON object a line, so that the file is evidence byte for byte, is
 pass whatever its size, and can be searched with common tools:
 
     {"assent_bundle":1}
-    {"log":ORIGIN}
+    {"log":ORIGIN,"openings":[PARTY, …]}                 whose openings it claims to have
     {"leaf":TEXT,"opening":{"body":TEXT,"salt":HEX}}     one per entry, in order; or no opening
     {"checkpoint":NOTE}                                  after the last entry of its tree
     {"end":{"lines":N,"sha256":HEX}}                     over all lines before
+
+A party may take away its own openings only, the auditor everybody's.  The claim says which
+absences are gaps: an entry of a claimed party needs its opening, those of others stay closed.
 
 The digest at the end finds accidents and names the file as altered; what an adversary changes,
 digest included, is found by the notes, roots and commitments.
@@ -23,7 +26,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from consent.leaf import Opening
+from consent.errors import ProofError
+from consent.leaf import Opening, parse_leaf
 from consent.log_storage import LogStorage, Openings
 from protocol.encoding import canonical_json
 from protocol.errors import Failed
@@ -34,11 +38,15 @@ _PAGE = 2_048
 
 @dataclass(frozen=True)
 class Source:
-    """A log to export.  openings: None leaves them out (of a log that is another party's)."""
+    """A log to export.
+
+    parties: whose entries are opened; none of a log that is another party's.
+    """
 
     origin: str
     storage: LogStorage
-    openings: Openings | None
+    openings: Openings
+    parties: tuple[str, ...]
 
 
 def export_bundle(sources: Iterable[Source], write: Callable[[bytes], object]) -> int:
@@ -60,8 +68,20 @@ def bundle_lines(sources: Iterable[Source]) -> Iterator[bytes]:
     """Every line but the last."""
     yield _line({"assent_bundle": VERSION})
     for source in sources:
-        yield _line({"log": source.origin})
+        yield _line({"log": source.origin, "openings": sorted(set(source.parties))})
         yield from _log_lines(source)
+
+
+def parse_claims(parties: object) -> tuple[str, ...]:
+    """The parties whose openings a bundle claims; raises ProofError unless sorted names."""
+    if not isinstance(parties, list):
+        raise ProofError("the claimed openings are not a list of parties")
+    names = tuple(name for name in parties if isinstance(name, str) and name)
+    if list(names) != parties:
+        raise ProofError("the claimed openings are not names of parties")
+    if list(names) != sorted(set(names)):
+        raise ProofError("the claimed openings are not sorted, or one is there twice")
+    return names
 
 
 def _log_lines(source: Source) -> Iterator[bytes]:
@@ -80,18 +100,26 @@ def _entry_lines(source: Source, start: int, end: int) -> Iterator[bytes]:
     entries = source.storage.entries(start, end)
     if len(entries) != end - start:
         raise Failed("log_corrupt", f"log {source.origin} lacks entries below its checkpoint")
-    stored = source.openings.read(start, end) if source.openings else []
+    claimed = frozenset(source.parties)
+    stored = source.openings.read(start, end) if claimed else []
     openings = {one.index: one.opening for one in stored}
     for place, leaf in enumerate(entries, start=start):
         opening = openings.get(place)
         try:
             fields: dict[str, object] = {"leaf": leaf.decode()}
-            if opening is not None:
+            if opening is not None and _party_of(leaf) in claimed:
                 fields["opening"] = _opening(opening)
         except UnicodeDecodeError as error:
             cause = f"entry {place} of log {source.origin} is not text"
             raise Failed("log_corrupt", cause, stage="consent log") from error
         yield _line(fields)
+
+
+def _party_of(leaf: bytes) -> str | None:
+    try:
+        return parse_leaf(leaf).party
+    except ProofError:
+        return None  # what the database holds is exported as it is; the audit names it
 
 
 def _opening(opening: Opening) -> dict[str, str]:

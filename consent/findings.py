@@ -99,6 +99,11 @@ SENTENCES: Mapping[str, Words] = {
         "the content of entry {index} is not what was logged: {cause}",
         "第 {index} 条记录的内容与入账时不同",
     ),
+    "opening_unclaimed": Words(
+        _B,
+        "entry {index} of {party} is opened, which this bundle does not claim to do",
+        "{party} 的第 {index} 条记录附有内容，但证据包并未声明包含该方内容",
+    ),
     "time_backwards": Words(
         _B,
         "entry {index} is dated before the entry above it",
@@ -113,6 +118,16 @@ SENTENCES: Mapping[str, Words] = {
         _B,
         "the tree of size {size} is not the one that the auditor kept: the log told two stories",
         "大小为 {size} 的树与审计方留存的不同：该日志对不同人给出了不同内容",
+    ),
+    "bad_record": Words(
+        _B,
+        "entry {index} is no consent record of this version: {cause}",
+        "第 {index} 条记录不是本版本的同意记录",
+    ),
+    "illegal_transition": Words(
+        _B,
+        "entry {index} says {after} where the same person had said {before}: that cannot be",
+        "第 {index} 条记录把同一人的状态由 {before} 变为 {after}，这不可能成立",
     ),
     "bad_erasure": Words(
         _B,

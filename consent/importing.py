@@ -30,8 +30,11 @@ from consent.purposes import (
     STATE_OF_WORD,
     State,
 )
-from consent.records import RecordBatch, Scope, new_batch
-from consent.subjects import Cell, Events, SubjectIndex
+from consent.records import RecordBatch, joined, new_batch
+from consent.standing import Standing
+from consent.state_machine import LEGAL
+from consent.subjects import Cell, SubjectIndex
+from consent.terms import Scope
 from protocol.errors import BadInput
 
 U8 = npt.NDArray[np.uint8]
@@ -117,12 +120,15 @@ def changes(
     """The events that make the imports of `log` say what `stated` says; none if they do."""
     batches = [batch for batch in log if len(batch)]
     index = SubjectIndex(np.concatenate([stated.subjects, *(b.subjects for b in batches)]))
-    imported, every = Events(index), Events(index)
+    imported, every = Standing(index), Standing(index)
+    scopes: dict[Scope, None] = dict.fromkeys(stated.scopes)
     for batch in batches:
-        imported.add(_imported(batch))
+        listed = _imported(batch)
+        scopes |= dict.fromkeys(listed.scopes[code] for code in np.unique(listed.scope_codes))
+        imported.add(listed)
         every.add(batch)
     who = index.find(stated.subjects)
-    known = (*stated.scopes, *imported.scopes)
+    known = tuple(scopes)
     new: dict[Cell, U8] = {}
     holds: dict[Cell, U8] = {}
     for cell in sorted({cell for scope in known for cell in scope.cells()}):
@@ -133,7 +139,29 @@ def changes(
         now = every.states(cell)[:-1]
         new[cell] = _change(wanted, imported.states(cell)[:-1], now)
         holds[cell] = np.where(wanted == now, now, np.uint8(NO_RECORD))
-    return _events_of(new, holds, known, index, stated.channel, key_version, now_ms, random)
+    fresh = {cell: _granted_first(change, every.states(cell)[:-1]) for cell, change in new.items()}
+    return joined(
+        [
+            _events_of(said, holds, known, index, stated.channel, key_version, now_ms, random)
+            for said in (fresh, new)
+        ]
+    )
+
+
+def _granted_first(change: U8, now: U8) -> U8:
+    """What must be said before `change` so that the log may hold it (consent.state_machine).
+
+    Changes `change` where nothing can lead to it.  A file that says `renewed` of somebody whose
+    permit had ended gives it anew.  Of two ways of saying no the one that came first stays.
+    """
+    first = np.zeros(len(change), dtype=np.uint8)
+    stuck = ~LEGAL[now, change]
+    permits = np.isin(change, _PERMITTING)
+    first[stuck & permits] = State.GIVEN
+    change[stuck & ~permits] = np.where(
+        np.isin(now[stuck & ~permits], _PERMITTING), State.EXPIRED, NO_RECORD
+    )
+    return first
 
 
 def _change(wanted: U8, before: U8, now: U8) -> U8:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consent.audit import Report, audit_bundle
+from consent.audit import audit_bundle
+from consent.audit_report import Report
 from consent.bundle import Source, bundle_lines
 from consent.errors import ProofError
 from consent.findings import Finding
@@ -39,7 +40,7 @@ def check_log(source: Source, key: VerifierKey, policy: Policy | None = None) ->
 
 def _databases(source: Source) -> Iterator[Finding]:
     for name, store in (("log", source.storage), ("openings", source.openings)):
-        for cause in store.faults() if store is not None else ():
+        for cause in store.faults():
             yield Finding("database_broken", source.origin, {"name": name, "cause": cause})
 
 
@@ -68,8 +69,6 @@ def _tree(source: Source) -> Iterator[Finding]:
 
 def _columns(source: Source) -> Iterator[Finding]:
     """The columns by which openings are found say what their bodies say."""
-    if source.openings is None:
-        return
     size = source.storage.head().size
     for start in range(0, size, _PAGE):
         end = min(size, start + _PAGE)

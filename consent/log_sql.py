@@ -76,6 +76,16 @@ OPENINGS = sa.Table(
 APPEND_ONLY = ("entries",)
 
 
+def origins(url: str) -> list[str]:
+    """The names of the logs in a database; none when it is new."""
+    engine = open_url(url, TREE, APPEND_ONLY)
+    try:
+        with failing_closed(), engine.connect() as db:
+            return [str(row[0]) for row in db.execute(sa.select(LOGS.c.origin))]
+    finally:
+        engine.dispose()
+
+
 class SqlLog:
     """`LogStorage` of one log.  Blocking; safe from several threads and processes."""
 
@@ -155,6 +165,15 @@ class SqlLog:
                 if type(size) is not int or not isinstance(note, str):
                     raise damaged()
                 yield size, note
+
+    def checkpoint_between(self, above: int, most: int) -> tuple[int, str] | None:
+        """The note of the largest size over `above` and up to `most`."""
+        with self._reading() as db:
+            query = sa.select(CHECKPOINTS.c.size, CHECKPOINTS.c.note)
+            query = query.where(CHECKPOINTS.c.log == self._log)
+            query = query.where(CHECKPOINTS.c.size > above, CHECKPOINTS.c.size <= most)
+            found = db.execute(query.order_by(CHECKPOINTS.c.size.desc()).limit(1)).one_or_none()
+        return None if found is None else (int(found.size), str(found.note))
 
     def faults(self) -> list[str]:
         found = broken_structure(self._engine)
@@ -251,6 +270,12 @@ class SqlOpenings:
 
     def of_subject(self, subject: bytes) -> list[int]:
         return [one.index for one in self._select(OPENINGS.c.subject == subject)]
+
+    def of_subjects(self, subjects: Sequence[bytes]) -> list[StoredOpening]:
+        found: list[StoredOpening] = []
+        for start in range(0, len(subjects), 500):
+            found += self._select(OPENINGS.c.subject.in_(subjects[start : start + 500]))
+        return sorted(found, key=lambda one: one.index)
 
     def faults(self) -> list[str]:
         return broken_structure(self._engine)

@@ -62,6 +62,9 @@ class LogStorage(Protocol):
     def checkpoint(self) -> str | None:
         """The note of the largest size."""
 
+    def checkpoint_between(self, above: int, most: int) -> tuple[int, str] | None:
+        """(size, note) of the largest size over `above` and up to `most`; None without one."""
+
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """(size, note) in ascending order of size."""
 
@@ -93,6 +96,10 @@ class Openings(Protocol):
     def read(self, start: int, end: int) -> list[StoredOpening]: ...
 
     def of_subject(self, subject: bytes) -> list[int]: ...
+
+    def of_subjects(self, subjects: Sequence[bytes]) -> list[StoredOpening]:
+        """Of all these, in the order of the log."""
+        ...
 
     def faults(self) -> list[str]:
         """What is wrong with the database itself, in words."""

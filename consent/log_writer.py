@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,6 +44,7 @@ class Pace:
     linger: float = 0.2
     heartbeat: float = 60.0
     cosign_timeout: float = 5.0
+    grace: float = 0.05  # for the other witnesses, once a quorum has answered
     fresh: float = 150.0  # a quorum older than two heartbeats and a bit counts as out of reach
 
 
@@ -59,6 +61,7 @@ class Recorded:
 class _Submission:
     events: Sequence[Event]
     needs_quorum: bool
+    erases: tuple[str, bytes, Sequence[int]] | None = None
     answer: Future[Recorded] = field(default_factory=Future)
 
 
@@ -72,14 +75,20 @@ class LogWriter:
         policy: Policy,
         clock: Callable[[], float],
         pace: Pace | None = None,
+        on_published: Callable[[], None] = lambda: None,
     ) -> None:
-        """clock: POSIX seconds, to see how old the quorum is."""
+        """clock: POSIX seconds, to see how old the quorum is.
+
+        on_published: called in the writer's thread after every new or renewed checkpoint.
+        """
         self._log = log
         self._cosigners = tuple(cosigners)
         self._policy = policy
         self._clock = clock
         self._pace = pace or Pace()
+        self._on_published = on_published
         self._sizes = [0] * len(self._cosigners)  # the last tree that each cosigned
+        self._asked: dict[int, Future[tuple[str, list[str]]]] = {}
         self._condition = threading.Condition()
         self._queue: list[_Submission] = []
         self._closing = False
@@ -106,9 +115,16 @@ class LogWriter:
     def submit(self, events: Sequence[Event], *, needs_quorum: bool) -> Future[Recorded]:
         """All of `events` or none.  The future raises AssentError when they are not logged.
 
-        More than a batch at once is a bulk import and makes one batch of its own.
+        More than a batch at once is a bulk import and makes one batch of its own; no events at
+        all renew the checkpoint's cosignatures.
         """
-        submission = _Submission(tuple(events), needs_quorum)
+        return self._hand_in(_Submission(tuple(events), needs_quorum))
+
+    def erase(self, party: str, id: bytes, indexes: Sequence[int]) -> Future[Recorded]:
+        """As `Log.erase`; the answer has the index of the entry that says so."""
+        return self._hand_in(_Submission((), False, (party, id, tuple(indexes))))
+
+    def _hand_in(self, submission: _Submission) -> Future[Recorded]:
         with self._condition:
             if self._closing:
                 raise Failed("unavailable", "the log is being closed", stage="consent log")
@@ -152,9 +168,11 @@ class LogWriter:
             )
             taken, count = 0, 0
             for one in self._queue:
-                if taken and count + len(one.events) > pace.batch:
+                if taken and (one.erases or count + len(one.events) > pace.batch):
                     break
                 taken, count = taken + 1, count + len(one.events)
+                if one.erases:
+                    break
             batch, self._queue = self._queue[:taken], self._queue[taken:]
             return batch
 
@@ -181,6 +199,8 @@ class LogWriter:
             one.answer.set_result(Recorded(appended.indexes, self._log.note, pending))
 
     def _append(self, batch: list[_Submission]) -> list[tuple[_Submission, Appended]]:
+        if len(batch) == 1 and batch[0].erases is not None:
+            return [(batch[0], self._log.erase(*batch[0].erases))]
         events = [event for one in batch for event in one.events]
         if not events:
             return [(one, Appended((), self._log.size)) for one in batch]
@@ -214,16 +234,37 @@ class LogWriter:
 
     def _cosign(self) -> None:
         """Asks every witness for its cosignature with today's time; the late ones next time."""
-        asked = {self._calls.submit(self._ask, n): n for n in range(len(self._cosigners))}
-        answered, _ = wait(asked, timeout=self._pace.cosign_timeout)
-        lines = [line for one in answered for line in one.result()]
+        for number in range(len(self._cosigners)):
+            late = self._asked.get(number)
+            if late is None or late.done():  # one that does not answer is not asked in a queue
+                self._asked[number] = self._calls.submit(self._ask, number)
+        note, lines, met = self._log.note, list[str](), False
+        pending = set(self._asked.values())
+        deadline = time.monotonic() + self._pace.cosign_timeout
+        while pending:
+            left = max(0.0, deadline - time.monotonic())
+            answered, pending = wait(pending, timeout=left, return_when=FIRST_COMPLETED)
+            if not answered:
+                break
+            for asked, said in (one.result() for one in answered):
+                if asked == note:  # else the late answer to a question about an older tree
+                    lines += said
+            if lines and not met and self._met_with(lines):
+                met, deadline = True, min(deadline, time.monotonic() + self._pace.grace)
         if self._fault:
             raise self._fault
-        note = self._log.publish(lines) if lines else self._log.note
+        note = self._log.publish(lines) if lines else note
         self._checked = check_checkpoint(note, self._policy, self._log.origin)
+        self._on_published()
 
-    def _ask(self, number: int) -> list[str]:
-        """Lines of one witness that verify over the newest checkpoint; none if it is silent."""
+    def _met_with(self, lines: Sequence[str]) -> bool:
+        """Whether these lines alone are a quorum of today."""
+        bare = parse_note(self._log.note)
+        note = add_signatures(f"{bare.text}\n{bare.signatures[0].line}", lines)
+        return check_checkpoint(note, self._policy, self._log.origin).has_quorum
+
+    def _ask(self, number: int) -> tuple[str, list[str]]:
+        """The newest checkpoint, and lines of one witness that verify over it; none if silent."""
         note, size = self._log.note, self._log.size
         try:
             answer = self._request(number, note)
@@ -234,9 +275,9 @@ class LogWriter:
             times = check_checkpoint(add_signatures(clean, lines), self._policy).times
         except AssentError as error:
             _LOG.warning("a witness did not cosign log %s: %s", self._log.origin, error)
-            return []
+            return note, []
         self._sizes[number] = size
-        return lines if times else []
+        return note, lines if times else []
 
     def _of_witnesses(self, answer: str) -> list[str]:
         """The lines of keys that the policy names; others are ignored."""

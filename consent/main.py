@@ -9,33 +9,65 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from catalog.collaboration import load_collaboration
+from consent.ledger import Ledger, Places
 from consent.service import serving
-from consent.store import ConsentStore
+from consent.trust import Trust
+from consent.witnessing import WitnessLine
 from protocol.identity import Keys
 from protocol.transport import hub
 
 
 def run(
     collaboration_file: Path, data: Path, keys_folder: Path, *, listen: str = "",
-    sandbox: bool = False,
+    places: Places | None = None, files: str = "", sandbox: bool = False,
 ) -> None:  # fmt: skip
-    """Blocks until SIGTERM or SIGINT.  `sandbox` changes nothing here."""
+    """Blocks until SIGTERM or SIGINT.
+
+    places: other databases than files in `data`.  files: host:port at which the logs are
+    served as static files over HTTPS, or empty.  `sandbox` changes nothing here.
+    """
     collaboration = load_collaboration(collaboration_file)
+    parties = list(collaboration.parties)
+    trust = Trust.of(collaboration)
 
     @asynccontextmanager
-    async def with_store(keys: Keys, address: str) -> AsyncIterator[int]:
-        store = ConsentStore(data / "consent.sqlite", time.time, os.urandom)
+    async def with_ledger(keys: Keys, address: str) -> AsyncIterator[int]:
+        lines = {name: WitnessLine(name) for name in trust.witnesses}
+        ledger = Ledger(
+            places or Places.in_folder(data), keys, trust, parties, lines, time.time, os.urandom
+        )
         try:
-            async with serving(store, collaboration, keys, address) as port:
+            async with AsyncExitStack() as stack:
+                port = await stack.enter_async_context(
+                    serving(ledger, lines, collaboration, keys, address)
+                )
+                if files:
+                    await stack.enter_async_context(_files(ledger, keys, files, keys_folder, data))
                 yield port
         finally:
-            store.close()
+            ledger.close()
 
     hub.run(
-        collaboration.consent.card(), with_store, what="consent service", data=data,
+        collaboration.consent.card(), with_ledger, what="consent service", data=data,
         collaboration_file=collaboration_file, keys_folder=keys_folder, listen=listen,
     )  # fmt: skip
+
+
+def _files(ledger: Ledger, keys: Keys, address: str, keys_folder: Path, data: Path) -> Any:
+    """The static files' server: the service's own certificate, pinned as for everything else."""
+    from consent.static_service import static_app
+    from protocol.transport.http import serving_http
+
+    certificate = data / "certificate.pem"
+    certificate.write_text(keys.card.tls_certificate, encoding="utf-8")
+    return serving_http(
+        static_app(ledger),
+        address,
+        tls=(keys_folder / "tls.pem", certificate),
+        what="the logs' file server",
+    )

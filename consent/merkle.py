@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
+from typing import Self
 
 from consent.errors import ProofError
 
@@ -63,6 +64,20 @@ class CompactRange:
     def __init__(self) -> None:
         self.size = 0
         self._nodes: list[bytes] = []
+
+    @classmethod
+    def load(cls, size: int, nodes: bytes) -> Self:
+        """What `dump` gave for a tree of `size`; raises ProofError for other bytes."""
+        made = cls()
+        if len(nodes) != size.bit_count() * HASH_BYTES:
+            raise ProofError("the kept state of a tree is damaged")
+        made.size = size
+        made._nodes = [nodes[i : i + HASH_BYTES] for i in range(0, len(nodes), HASH_BYTES)]
+        return made
+
+    def dump(self) -> bytes:
+        """Its state: the roots of its full subtrees."""
+        return b"".join(self._nodes)
 
     def append(self, leaf_hash: bytes) -> None:
         node, size = leaf_hash, self.size

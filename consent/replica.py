@@ -1,24 +1,33 @@
-"""A party's own copy of its consent log, and how fresh it is.
+"""A party's own copy of its consent log: verified, and how fresh it is.
 
-Who runs it: every node, in its data folder.  `sync` pulls what is new every few seconds;
-each page is applied in order, in one transaction with the head it came with.  Denials taken
-at the party itself (a counter, a call) wait in an overlay that acts at once, and are logged
-after (consent.md, "Enforcement in the node").
+Who runs it: every node, in its data folder.  `sync` pulls what is new; entries count only
+when a checkpoint with a quorum covers them and the tree over all entries ever seen has its
+root (`consent.replica_check`).  What is applied and the new head are one transaction.
+Denials taken at the party itself (a counter, a call) wait in an overlay that acts at once,
+and are logged after (consent.md, "Enforcement in the node").
 Learns: the party, its own records.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from consent.codec import batch_from_bytes, batch_to_bytes
-from consent.database import open_database, writing
+from consent.errors import NoteError, ProofError
+from consent.log_database import blob, failing_closed, open_url, writing
+from consent.merkle import CompactRange
+from consent.policy import CheckedCheckpoint, check_checkpoint
 from consent.port import ConsentPort, Head, ReplicaPage
 from consent.records import RecordBatch
+from consent.replica_check import CheckedPage, Stretch
+from consent.trust import Trust, party_of
 from protocol.errors import AssentError, ProtocolViolation, Refused
 
 WINDOW_SECONDS = 300.0
@@ -29,7 +38,8 @@ _META = sa.MetaData()
 _PAGES = sa.Table(
     "pages", _META,
     sa.Column("first", sa.Integer, primary_key=True),
-    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("entries", sa.Integer, nullable=False),
+    sa.Column("indexes", sa.LargeBinary, nullable=False),  # int64 little-endian, one per record
     sa.Column("batch", sa.LargeBinary, nullable=False),
 )  # fmt: skip
 _HEAD = sa.Table(
@@ -37,27 +47,46 @@ _HEAD = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),  # always 1
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("time_ms", sa.BigInteger, nullable=False),
-    sa.Column("applied", sa.Integer, nullable=False),
-    sa.Column("alarm", sa.Text, nullable=False),
+    sa.Column("tree", sa.LargeBinary, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("erasures", sa.Integer, nullable=False),
+)  # fmt: skip
+_ALARM = sa.Table(
+    "alarm", _META,
+    sa.Column("id", sa.Integer, primary_key=True),  # always 1
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+)  # fmt: skip
+_EVIDENCE = sa.Table(
+    "evidence", _META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("kept", sa.Text, nullable=False),
+    sa.Column("sent", sa.Text, nullable=False),
 )  # fmt: skip
 _OVERLAY = sa.Table(
     "overlay", _META,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("batch", sa.LargeBinary, nullable=False),
 )  # fmt: skip
+_KEPT_EVIDENCE = 100
 
 
 class Replica:
     """Blocking except `sync`; safe from several threads."""
 
-    def __init__(self, path: Path, party: str, window: float = WINDOW_SECONDS) -> None:
+    def __init__(
+        self, path: Path, party: str, trust: Trust, window: float = WINDOW_SECONDS
+    ) -> None:
+        """trust: whose signatures count.  window: seconds that a head may be old."""
         if not 0 < window <= MAX_WINDOW_SECONDS:
             raise ValueError(f"the freshness window is at most {MAX_WINDOW_SECONDS:.0f} s")
         self.party = party
         self.window = window
-        self._engine = open_database(path, _META)
+        self._trust = trust
+        self._engine = open_url(f"sqlite:///{path}", _META, ())
         self._syncing = asyncio.Lock()
+        self._applying = threading.Lock()
 
     def close(self) -> None:
         self._engine.dispose()
@@ -65,82 +94,148 @@ class Replica:
     # -- pulling ---------------------------------------------------------------------------
 
     async def sync(self, port: ConsentPort) -> Head:
-        """Logs the overlay, then pulls up to the head.
+        """Logs the overlay, then pulls and verifies up to the head.
 
-        Raises what the port raises, and ProtocolViolation when the log went back, changed its
-        name or left something out; from then on `require_fresh` refuses.
+        Raises what the port raises, and ProtocolViolation when what came is not the log that
+        this copy has verified so far; from then on `require_fresh` refuses until a sync succeeds.
         """
         async with self._syncing:
             logged: list[int] = []
             for number, batch in await asyncio.to_thread(self._overlaid):
                 await port.append(batch)
                 logged.append(number)
-            head: Head | None = None
-            async for page in port.replicate(await asyncio.to_thread(self.applied)):
-                await asyncio.to_thread(self._apply, page)
-                head = page.head
-            if head is None:
-                raise ProtocolViolation(
-                    "bad_head",
-                    "the consent service sent no head",
-                    party=self.party,
-                    stage="consent",
-                )
-            if logged and self.applied() >= head.size:
+            try:
+                head = await self._pull(port)
+            except ProtocolViolation as error:
+                await asyncio.to_thread(self._raise_alarm, error)
+                raise
+            if logged:
                 # In the log and pulled back: the overlay has said all it had to.
                 await asyncio.to_thread(self._drop, logged)
             return head
 
-    def _apply(self, page: ReplicaPage) -> None:
-        try:
-            with writing(self._engine) as db:
-                self._apply_checked(db, page)
-        except ProtocolViolation as error:
-            with writing(self._engine) as db:  # remembered over a restart
-                db.execute(_HEAD.update().values(alarm=error.info.cause))
-            raise
+    async def _pull(self, port: ConsentPort) -> Head:
+        held = await asyncio.to_thread(self.head)
+        head = held or await port.hello()
+        if party_of(head.origin) != self.party:
+            raise self._bad("consent_origin", "the consent service shows no log of this party")
+        stretch = await asyncio.to_thread(self._stretch)
+        checked: CheckedCheckpoint | None = None
+        async for page in port.replicate(stretch.tree.size):
+            checked = await asyncio.to_thread(self._take, stretch, page, head.origin)
+        if checked is None or stretch.tree.size != checked.checkpoint.size:
+            raise self._bad("consent_behind", "the consent service sent no checkpoint at the end")
+        # Whether a quorum has seen it is `require_fresh`'s to say, at the moment of use.
+        await asyncio.to_thread(self._calm)
+        return Head(head.origin, checked.note)
 
-    def _apply_checked(self, db: sa.Connection, page: ReplicaPage) -> None:
-        """The page and its head, or nothing.  Numbered as in consent.md's refusals."""
+    def _stretch(self) -> Stretch:
+        """From the last verified head on; what was stored beyond it and never verified goes."""
+        with writing(self._engine) as db:
+            held = db.execute(sa.select(_HEAD)).one_or_none()
+            size = held.size if held else 0
+            db.execute(_PAGES.delete().where(_PAGES.c.first >= size))
+        tree = CompactRange.load(held.size, blob(held.tree)) if held else CompactRange()
+        return Stretch(self.party, tree)
+
+    def _take(self, stretch: Stretch, page: ReplicaPage, origin: str) -> CheckedCheckpoint | None:
+        with self._applying:
+            found = stretch.add(page)
+            checked = None
+            if page.checkpoint:
+                try:
+                    checked = stretch.close(page.checkpoint, self._trust.policy(origin), origin)
+                except ProtocolViolation as error:
+                    self._keep_evidence(error, page.checkpoint)
+                    raise
+            with writing(self._engine) as db:
+                if found.entries:
+                    db.execute(_PAGES.insert().values(_row(found)))
+                if checked is not None:
+                    self._apply(db, stretch, checked, origin)
+            if checked is not None:
+                if stretch.erased:
+                    self._erase(sorted(stretch.erased))
+                stretch.missing.clear()
+                stretch.erased.clear()
+            return checked
+
+    def _apply(
+        self, db: sa.Connection, stretch: Stretch, checked: CheckedCheckpoint, origin: str
+    ) -> None:
         held = db.execute(sa.select(_HEAD)).one_or_none()
-        applied = held.applied if held else 0
-        end = applied + len(page.batch)
-        # 1. The same log as ever: another origin is another log, whose records say nothing here.
-        if held and page.head.origin != held.origin:
-            raise self._alarm("consent_origin", "the consent service shows another log than before")
-        # 2. Never smaller than what it was: a log that went back has lost somebody's withdrawal.
-        if page.head.size < (held.size if held else 0) or page.head.size < end:
-            raise self._alarm("consent_rollback", "the consent log is shorter than it was")
-        # 3. No gap, no repetition.
-        if page.first != applied + 1:
-            raise self._alarm("consent_gap", "the consent service left out or repeated records")
-        if len(page.batch):
-            db.execute(
-                _PAGES.insert().values(
-                    first=page.first, rows=len(page.batch), batch=batch_to_bytes(page.batch)
-                )
-            )
         values = {
-            "origin": page.head.origin,
-            "size": page.head.size,
-            "time_ms": page.head.time_ms,
-            "applied": end,
-            "alarm": "",
+            "origin": origin,
+            "size": stretch.tree.size,
+            "tree": stretch.tree.dump(),
+            "note": checked.note,
+            "erasures": (held.erasures if held else 0) + bool(stretch.erased),
         }
         if held:
             db.execute(_HEAD.update().values(**values))
         else:
             db.execute(_HEAD.insert().values(id=1, **values))
 
-    def _alarm(self, code: str, cause: str) -> ProtocolViolation:
-        return ProtocolViolation(
-            code,
-            cause,
-            party=self.party,
-            stage="consent",
-            next_step="ask the operator of the consent service; if it was restored from a backup, "
-            "start a new replica",
-        )
+    def _erase(self, indexes: list[int]) -> None:
+        """Records of erased people leave this copy as well, with every byte."""
+        gone = np.array(indexes, np.int64)
+        with writing(self._engine) as db:
+            # The page with the smallest index may begin before it.
+            start = db.execute(
+                sa.select(sa.func.max(_PAGES.c.first)).where(_PAGES.c.first <= indexes[0])
+            ).scalar()
+            rows = db.execute(
+                sa.select(_PAGES.c.first, _PAGES.c.indexes, _PAGES.c.batch)
+                .where(_PAGES.c.first >= (start or 0))
+                .where(_PAGES.c.first <= indexes[-1])
+            ).all()
+            for first, places, batch in rows:
+                kept = ~np.isin(_places(places), gone)
+                if kept.all():
+                    continue
+                left = batch_from_bytes(blob(batch)).take(np.flatnonzero(kept))
+                db.execute(
+                    _PAGES.update()
+                    .where(_PAGES.c.first == first)
+                    .values(indexes=_places(places)[kept].tobytes(), batch=batch_to_bytes(left))
+                )
+        with failing_closed(), self._engine.connect() as db:
+            db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # -- alarm -----------------------------------------------------------------------------
+
+    def _raise_alarm(self, error: ProtocolViolation) -> None:
+        """Remembered over a restart, until a sync succeeds."""
+        with writing(self._engine) as db:
+            db.execute(_ALARM.delete())
+            db.execute(_ALARM.insert().values(id=1, code=error.info.code, cause=error.info.cause))
+
+    def _calm(self) -> None:
+        with writing(self._engine) as db:
+            db.execute(_ALARM.delete())
+
+    def _keep_evidence(self, error: ProtocolViolation, sent: str) -> None:
+        """Both notes, when the log itself signed what does not fit together."""
+        head = self.head()
+        try:
+            if head is not None:
+                check_checkpoint(sent, self._trust.policy(head.origin), head.origin)
+        except NoteError:
+            return  # not signed by the log: it proves nothing against it
+        kept = head.checkpoint if head else ""
+        with writing(self._engine) as db:
+            there = sa.select(_EVIDENCE.c.id).where(
+                _EVIDENCE.c.kept == kept, _EVIDENCE.c.sent == sent
+            )
+            count = db.execute(sa.select(sa.func.count()).select_from(_EVIDENCE)).scalar_one()
+            if db.execute(there).first() is None and count < _KEPT_EVIDENCE:
+                db.execute(_EVIDENCE.insert().values(code=error.info.code, kept=kept, sent=sent))
+
+    def evidence(self) -> list[tuple[str, str, str]]:
+        """(code, note kept, note sent) of everything that the log signed and that did not fit."""
+        with failing_closed(), self._engine.connect() as db:
+            rows = db.execute(sa.select(_EVIDENCE).order_by(_EVIDENCE.c.id)).all()
+        return [(row.code, row.kept, row.sent) for row in rows]
 
     # -- the overlay -----------------------------------------------------------------------
 
@@ -153,7 +248,7 @@ class Replica:
         return [batch for _, batch in self._overlaid()]
 
     def _overlaid(self) -> list[tuple[int, RecordBatch]]:
-        with self._engine.connect() as db:
+        with failing_closed(), self._engine.connect() as db:
             rows = db.execute(sa.select(_OVERLAY).order_by(_OVERLAY.c.id)).all()
         return [(row.id, batch_from_bytes(row.batch)) for row in rows]
 
@@ -164,44 +259,83 @@ class Replica:
     # -- reading ---------------------------------------------------------------------------
 
     def applied(self) -> int:
-        """Number of records held."""
-        with self._engine.connect() as db:
-            return db.execute(sa.select(_HEAD.c.applied)).scalar() or 0
+        """Number of verified entries."""
+        head = self._held()
+        return head.size if head else 0
+
+    def erasures(self) -> int:
+        """Grows whenever records left this copy: who kept something made of them starts anew."""
+        head = self._held()
+        return head.erasures if head else 0
 
     def head(self) -> Head | None:
-        with self._engine.connect() as db:
-            row = db.execute(sa.select(_HEAD)).one_or_none()
-        return Head(row.origin, row.size, row.time_ms) if row else None
+        head = self._held()
+        return Head(head.origin, head.note) if head else None
+
+    def pages(self, since: int = 0) -> Iterator[tuple[int, RecordBatch]]:
+        """Verified records from log index `since`, which begins a page: (next index, records)."""
+        with failing_closed(), self._engine.connect() as db:
+            held = db.execute(sa.select(_HEAD.c.size)).scalar() or 0
+            found = db.execute(
+                sa.select(_PAGES.c.first, _PAGES.c.entries, _PAGES.c.batch)
+                .where(_PAGES.c.first >= since, _PAGES.c.first < held)
+                .order_by(_PAGES.c.first)
+            )
+            for first, entries, batch in found:
+                yield first + entries, batch_from_bytes(blob(batch))
 
     def batches(self, since: int = 0) -> Iterator[RecordBatch]:
-        """The records after sequence number `since`, which ends a page, in order."""
-        with self._engine.connect() as db:
-            found = db.execute(
-                sa.select(_PAGES.c.batch).where(_PAGES.c.first > since).order_by(_PAGES.c.first)
-            )
-            for row in found:
-                yield batch_from_bytes(row.batch)
+        """As `pages`, the records alone."""
+        for _, batch in self.pages(since):
+            yield batch
 
     def age(self, now: float) -> float | None:
-        """Seconds since the service said that this was everything; None before the first time."""
+        """Seconds since a quorum saw this head; None before the first time."""
         head = self.head()
-        return None if head is None else now - head.time_ms / 1000
+        if head is None:
+            return None
+        try:
+            policy = self._trust.policy(head.origin)
+            time = check_checkpoint(head.checkpoint, policy, head.origin).quorum_time
+        except NoteError:
+            return None
+        return None if time is None else now - time
 
-    def require_fresh(self, now: float) -> None:
-        """Raises Refused unless this copy may decide.  now: seconds since 1970."""
-        with self._engine.connect() as db:
+    def _held(self) -> sa.Row[tuple[object, ...]] | None:
+        with failing_closed(), self._engine.connect() as db:
+            return db.execute(sa.select(_HEAD)).one_or_none()
+
+    # -- may it decide ---------------------------------------------------------------------
+
+    def require_fresh(self, now: float) -> CheckedCheckpoint:
+        """The head that decides; raises Refused unless this copy may.  now: POSIX seconds."""
+        with failing_closed(), self._engine.connect() as db:
             held = db.execute(sa.select(_HEAD)).one_or_none()
-        # 1. There is a copy.
+            alarm = db.execute(sa.select(_ALARM)).one_or_none()
+        # 1. Its log has not contradicted itself since the last good sync.
+        if alarm is not None:
+            raise self._refused("consent_inconsistent", f"{alarm.cause} ({alarm.code})")
+        # 2. There is a copy.
         if held is None:
             raise self._refused("consent_stale", "no consent record was ever received")
-        # 2. Its log has not contradicted itself since.
-        if held.alarm:
-            raise self._refused("consent_inconsistent", held.alarm)
-        # 3. It is all of what the head promises.
-        if held.applied < held.size:
-            raise self._refused("consent_behind", "the copy of the consent records is incomplete")
-        # 4. It is younger than the window, and not from the future.
-        age = now - held.time_ms / 1000
+        # 3. Its checkpoint is signed by the log, and a quorum has seen it.
+        try:
+            checked = check_checkpoint(held.note, self._trust.policy(held.origin), held.origin)
+        except NoteError as error:
+            raise self._refused("consent_checkpoint", error.info.cause) from error
+        if not checked.has_quorum or checked.quorum_time is None:
+            raise self._refused(
+                "witness_quorum_missing", "no quorum of witnesses has seen the consent log's head"
+            )
+        # 4. The copy is the tree of that checkpoint.
+        try:
+            tree = CompactRange.load(held.size, blob(held.tree))
+        except ProofError as error:
+            raise self._refused("consent_behind", error.info.cause) from error
+        if checked.checkpoint.size != held.size or checked.checkpoint.root != tree.root():
+            raise self._refused("consent_behind", "the copy is not what its checkpoint covers")
+        # 5. It is younger than the window, and not from the future.
+        age = now - checked.quorum_time
         if age > self.window:
             raise self._refused(
                 "consent_stale",
@@ -210,8 +344,9 @@ class Replica:
             )
         if age < -AHEAD_SECONDS:
             raise self._refused(
-                "consent_clock", f"the consent service's clock is {-age:.0f} s ahead of this node's"
+                "consent_clock", f"the witnesses' clock is {-age:.0f} s ahead of this node's"
             )
+        return checked
 
     def _refused(self, code: str, cause: str) -> AssentError:
         return Refused(
@@ -221,3 +356,19 @@ class Replica:
             stage="consent",
             next_step="check the clock" if code == "consent_clock" else "run `assent doctor`",
         )
+
+    def _bad(self, code: str, cause: str) -> ProtocolViolation:
+        return ProtocolViolation(code, cause, party=self.party, stage="consent")
+
+
+def _row(page: CheckedPage) -> dict[str, object]:
+    return {
+        "first": page.first,
+        "entries": page.entries,
+        "indexes": page.indexes.astype("<i8").tobytes(),
+        "batch": batch_to_bytes(page.batch),
+    }
+
+
+def _places(data: bytes) -> npt.NDArray[np.int64]:
+    return np.frombuffer(blob(data), dtype="<i8")

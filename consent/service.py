@@ -1,4 +1,4 @@
-"""The consent service over gRPC: decode, call the store, map errors.
+"""The consent service over gRPC: decode, call the ledger, map errors.
 
 Who runs it: the consent service's process.  A caller is the hash of its TLS certificate,
 so there is no way to ask for another party's records.
@@ -7,9 +7,10 @@ Learns: see proto/consent.proto.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -18,67 +19,204 @@ import grpc.aio
 from catalog.collaboration import Collaboration
 from consent import codec
 from consent.errors import details_of_error
-from consent.local import LocalConsent
-from consent.store import ConsentStore
+from consent.ledger import Ledger
+from consent.local import LocalConsent, LocalPortal, bundle_of
+from consent.trust import AUDITOR
+from consent.witnessing import WitnessLine
 from protocol.errors import AssentError, Failed, ProtocolViolation
-from protocol.identity import Keys
+from protocol.identity import Card, Keys
 from protocol.transport import tls
 from protocol.wire import consent_pb2 as pb
 from protocol.wire.consent_pb2_grpc import ConsentServicer, add_ConsentServicer_to_server
 
 _log = logging.getLogger(__name__)
+_LINES, _PART_BYTES = 512, 1 << 20
 T = TypeVar("T")
 
 
 class ConsentService(ConsentServicer):
-    def __init__(self, store: ConsentStore, parties: Mapping[str, str]) -> None:
-        """parties: TLS fingerprint → party."""
-        self._store = store
-        self._parties = parties
+    def __init__(
+        self, ledger: Ledger, callers: Mapping[str, Card], lines: Mapping[str, WitnessLine]
+    ) -> None:
+        """callers: TLS fingerprint → card.  lines: witness name → its line."""
+        self._ledger = ledger
+        self._callers = callers
+        self._lines = lines
+        self._portal = LocalPortal(ledger)
+
+    # -- a party's own log -----------------------------------------------------------------
 
     async def Hello(self, request: pb.ConsentHelloRequest, context: Any) -> pb.ConsentHead:
-        port = await self._port(context)
-        return codec.head_to_pb(await _answered(context, port.hello()))
+        port = await self._party(context)
+        return codec.head_to_pb(await _answered(context, port.hello))
 
-    async def Append(self, request: pb.ConsentAppendRequest, context: Any) -> pb.ConsentHead:
-        port = await self._port(context)
-        try:
-            batch = codec.batch_from_pb(request.batch)
-        except ProtocolViolation as error:
-            await _abort(context, error)
-        return codec.head_to_pb(await _answered(context, port.append(batch)))
+    async def Append(self, request: pb.ConsentAppendRequest, context: Any) -> pb.ConsentRecorded:
+        port = await self._party(context)
+        done = await _answered(context, lambda: port.append(codec.batch_from_pb(request.batch)))
+        return codec.recorded_to_pb(done)
 
     async def Replicate(
         self, request: pb.ConsentReplicateRequest, context: Any
     ) -> AsyncIterator[pb.ConsentReplicaPage]:
-        port = await self._port(context)
+        port = await self._party(context)
         pages = port.replicate(request.since)
-        while (page := await _answered(context, anext(pages, None))) is not None:
+        while (page := await _answered(context, lambda: anext(pages, None))) is not None:
             yield codec.page_to_pb(page)
 
-    async def _port(self, context: Any) -> LocalConsent:
-        """The caller's own log; a certificate that is nobody's ends the call."""
-        party = self._parties.get(tls.peer_fingerprint(context))
-        if party is None:
-            words = "this certificate belongs to no party of the collaboration"
-            await context.abort(
+    async def Follow(
+        self, request: pb.ConsentFollowRequest, context: Any
+    ) -> AsyncIterator[pb.ConsentHead]:
+        port = await self._party(context)
+        async with aclosing(port.follow()) as heads:
+            async for head in heads:
+                yield codec.head_to_pb(head)
+
+    async def LogJob(self, request: pb.ConsentJobEvent, context: Any) -> pb.ConsentRecorded:
+        port = await self._party(context)
+        done = await _answered(context, lambda: port.log_job(codec.job_event_from_pb(request)))
+        return codec.recorded_to_pb(done)
+
+    async def Proof(self, request: pb.ConsentProofRequest, context: Any) -> pb.ConsentProof:
+        port = await self._party(context)
+        proof = await _answered(context, lambda: port.proof(request.origin, request.index))
+        return pb.ConsentProof(proof=proof)
+
+    async def Erase(self, request: pb.ConsentEraseRequest, context: Any) -> pb.ConsentRecorded:
+        port = await self._party(context)
+        done = await _answered(context, lambda: port.erase(codec.subject_of(request.subject)))
+        return codec.recorded_to_pb(done)
+
+    # -- readers and witnesses -------------------------------------------------------------
+
+    async def File(self, request: pb.ConsentFileRequest, context: Any) -> pb.ConsentFile:
+        await self._caller(context)
+        found = await asyncio.to_thread(self._ledger.file, request.origin, request.path)
+        return pb.ConsentFile(body=found.body, found=True) if found else pb.ConsentFile()
+
+    async def Bundle(
+        self, request: pb.ConsentBundleRequest, context: Any
+    ) -> AsyncIterator[pb.ConsentBundlePart]:
+        card = await self._caller(context, "party", "auditor")
+        lines = bundle_of(self._ledger, AUDITOR if card.role == "auditor" else card.name)
+        part, size = [], 0
+        while (line := await _answered(context, lambda: anext(lines, None))) is not None:
+            part.append(line)
+            size += len(line)
+            if len(part) >= _LINES or size >= _PART_BYTES:
+                yield pb.ConsentBundlePart(lines=part)
+                part, size = [], 0
+        yield pb.ConsentBundlePart(lines=part)
+
+    async def Cosign(
+        self, requests: AsyncIterator[pb.ConsentCosignature], context: Any
+    ) -> AsyncIterator[pb.ConsentCosignRequest]:
+        card = await self._caller(context, "party", "auditor")
+        line = self._lines[AUDITOR if card.role == "auditor" else card.name]
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[pb.ConsentCosignRequest | None] = asyncio.Queue()
+
+        def send(number: int, request: str) -> None:
+            message = pb.ConsentCosignRequest(number=number, request=request)
+            loop.call_soon_threadsafe(waiting.put_nowait, message)
+
+        async def listen() -> None:
+            try:
+                async for answer in requests:
+                    line.answered(answer.number, codec.answer_from_pb(answer))
+            finally:
+                waiting.put_nowait(None)
+
+        line.connect(send)
+        listening = asyncio.create_task(listen())
+        try:
+            while (message := await waiting.get()) is not None:
+                yield message
+        finally:
+            line.disconnect(send)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    # -- the portal ------------------------------------------------------------------------
+
+    async def Subject(
+        self, request: pb.ConsentSubjectRequest, context: Any
+    ) -> pb.ConsentSubjectReply:
+        await self._caller(context, "portal")
+        party = await self._named(context, request.party)
+        found = await _answered(
+            context, lambda: self._portal.subject(party, codec.subject_of(request.subject))
+        )
+        return codec.subject_to_pb(found)
+
+    async def SubjectAppend(
+        self, request: pb.ConsentSubjectAppendRequest, context: Any
+    ) -> pb.ConsentRecorded:
+        await self._caller(context, "portal")
+        party = await self._named(context, request.party)
+        done = await _answered(
+            context, lambda: self._portal.append_for(party, codec.batch_from_pb(request.batch))
+        )
+        return codec.recorded_to_pb(done)
+
+    async def SubjectErase(
+        self, request: pb.ConsentSubjectRequest, context: Any
+    ) -> pb.ConsentRecorded:
+        await self._caller(context, "portal")
+        party = await self._named(context, request.party)
+        done = await _answered(
+            context, lambda: self._portal.erase_for(party, codec.subject_of(request.subject))
+        )
+        return codec.recorded_to_pb(done)
+
+    # -- who calls -------------------------------------------------------------------------
+
+    async def _party(self, context: Any) -> LocalConsent:
+        """The caller's own log."""
+        return LocalConsent(self._ledger, (await self._caller(context, "party")).name)
+
+    async def _caller(self, context: Any, *roles: str) -> Card:
+        """Who calls; a certificate that is nobody's, or of another role, ends the call."""
+        card = self._callers.get(tls.peer_fingerprint(context))
+        if card is None:
+            words = "this certificate belongs to nobody of the collaboration"
+            await _abort(
+                context,
+                ProtocolViolation("unknown_party", words, stage="consent"),
                 grpc.StatusCode.UNAUTHENTICATED,
-                details_of_error(ProtocolViolation("unknown_party", words, stage="consent")),
             )
-        return LocalConsent(self._store, str(party))
+        if roles and card.role not in roles:
+            words = f"this call is not for the role {card.role}"
+            await _abort(
+                context,
+                ProtocolViolation("not_allowed", words, stage="consent"),
+                grpc.StatusCode.PERMISSION_DENIED,
+            )
+        return card
+
+    async def _named(self, context: Any, party: str) -> str:
+        if not any(card.role == "party" and card.name == party for card in self._callers.values()):
+            await _abort(
+                context,
+                ProtocolViolation("unknown_party", "there is no such party", stage="consent"),
+            )
+        return party
 
 
 @asynccontextmanager
 async def serving(
-    store: ConsentStore, collaboration: Collaboration, keys: Keys, address: str
+    ledger: Ledger,
+    lines: Mapping[str, WitnessLine],
+    collaboration: Collaboration,
+    keys: Keys,
+    address: str,
 ) -> AsyncIterator[int]:
-    """Serves `store` to the parties of `collaboration`; yields the port."""
-    parties = list(collaboration.parties.values())
+    """Serves `ledger` to the parties of `collaboration`; yields the port."""
+    callers = [card for card in collaboration.all_cards() if card.role in _CALLERS]
     try:
         server, port = tls.server(
             keys.tls_key,
             keys.card.tls_certificate,
-            [party.tls_certificate for party in parties],
+            [card.tls_certificate for card in callers],
             address,
         )
     except RuntimeError as error:
@@ -88,18 +226,24 @@ async def serving(
             stage="consent",
             next_step="stop what listens there, or give another --listen",
         ) from error
-    names = {tls.fingerprint(party.tls_certificate): party.name for party in parties}
-    add_ConsentServicer_to_server(ConsentService(store, names), server)  # type: ignore[no-untyped-call]  # generated
+    by_certificate = {tls.fingerprint(card.tls_certificate): card for card in callers}
+    service = ConsentService(ledger, by_certificate, lines)
+    add_ConsentServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated
     await server.start()
     try:
         yield port
     finally:
-        await server.stop(grace=2.0)
+        # Followers and witnesses never hang up by themselves.
+        await server.stop(grace=0.5)
 
 
-async def _answered(context: Any, answer: Awaitable[T]) -> T:
+_CALLERS = ("party", "auditor", "portal")
+
+
+async def _answered(context: Any, ask: Callable[[], Awaitable[T]]) -> T:
+    """The one place where errors become statuses; `ask` decodes and calls."""
     try:
-        return await answer
+        return await ask()
     except AssentError as error:
         await _abort(context, error)
     except Exception:  # ours: the caller hears that much, the log has the rest
@@ -108,8 +252,8 @@ async def _answered(context: Any, answer: Awaitable[T]) -> T:
     raise AssertionError("abort does not return")
 
 
-async def _abort(context: Any, error: AssentError) -> NoReturn:
+async def _abort(context: Any, error: AssentError, code: grpc.StatusCode | None = None) -> NoReturn:
     theirs = isinstance(error, ProtocolViolation)
-    code = grpc.StatusCode.INVALID_ARGUMENT if theirs else grpc.StatusCode.FAILED_PRECONDITION
-    await context.abort(code, details_of_error(error))
+    usual = grpc.StatusCode.INVALID_ARGUMENT if theirs else grpc.StatusCode.FAILED_PRECONDITION
+    await context.abort(code or usual, details_of_error(error))
     raise AssertionError("abort does not return")

@@ -1,4 +1,4 @@
-"""Subject tokens by number, and what the log says of each: arrays instead of people.
+"""Subject tokens by number: arrays instead of people.
 
 Who runs it: every node, over its replica.  Learns: the party, its own records.
 """
@@ -9,9 +9,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-
-from consent.purposes import NO_RECORD
-from consent.records import RecordBatch, Scope
 
 U8 = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.int32]
@@ -86,49 +83,3 @@ def _has_split_runs(rows: U8) -> bool:
     prefix = _prefix(rows)
     same = np.flatnonzero(prefix[1:] == prefix[:-1])
     return bool((rows[same] != rows[same + 1]).any())
-
-
-class Events:
-    """The log's events about the subjects of one index, in order; grows with the log."""
-
-    def __init__(self, subjects: SubjectIndex) -> None:
-        self._subjects = subjects
-        self._scopes: dict[Scope, int] = {}
-        self._codes: list[Codes] = []
-        self._scope_codes: list[Codes] = []
-        self._states: list[U8] = []
-
-    def add(self, batch: RecordBatch) -> set[Scope]:
-        """Adds the events about known subjects; returns the scopes of what was added."""
-        codes = self._subjects.find(batch.subjects)
-        known = codes >= 0
-        if not known.any():
-            return set()
-        numbers = np.array(
-            [self._scopes.setdefault(scope, len(self._scopes)) for scope in batch.scopes],
-            dtype=np.int32,
-        )
-        local = batch.scope_codes[known]
-        self._codes.append(codes[known])
-        self._scope_codes.append(numbers[local])
-        self._states.append(batch.states[known])
-        return {batch.scopes[code] for code in np.unique(local)}
-
-    @property
-    def scopes(self) -> tuple[Scope, ...]:
-        return tuple(self._scopes)
-
-    def states(self, cell: Cell) -> U8:
-        """uint8[subjects + 1]: the last state said of the cell, 0 where none; the last is 0.
-
-        The extra place is what -1, "no subject", reads.
-        """
-        states = np.full(len(self._subjects) + 1, NO_RECORD, dtype=np.uint8)
-        relevant = np.array([scope.covers(*cell) for scope in self._scopes], dtype=bool)
-        if not relevant.any():
-            return states
-        for codes, scopes, said in zip(self._codes, self._scope_codes, self._states, strict=True):
-            about = relevant[scopes]
-            # With a repeated index numpy keeps the last value, which is the later event.
-            states[codes[about]] = said[about]
-        return states

@@ -108,7 +108,7 @@ class Witness:
         if not signers or any(one.algorithm not in WITNESS_ALGORITHMS for one in signers):
             raise NoteError("a witness signs with keys of a cosignature type")
         self._engine = open_url(url, _META, ("evidence",))
-        self._logs = dict(logs)
+        self._logs = logs
         self._signers = tuple(signers)
         self._clock = clock
 

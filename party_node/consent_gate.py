@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,16 +25,22 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consent.gate import Eligibility, Gate, RowSubjects
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
+from consent.notices import Notices, default_notices
+from consent.policy import CheckedCheckpoint
 from consent.port import ConsentPort
 from consent.pseudonyms import Pseudonyms
 from consent.purposes import CATEGORIES, EVERY_RECIPIENT, PURPOSES, STATE_OF_WORD, WILDCARD_STATES
 from consent.records import RecordBatch, Scope, new_batch
 from consent.replica import WINDOW_SECONDS, Replica
 from consent.subjects import SubjectIndex
-from protocol.errors import AssentError, BadInput
+from consent.trust import Trust
+from party_node.person_lookup import PersonLookup
+from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
 POLL_SECONDS = 15.0
+WITNESS_PAUSE = 1.0
+QUORUM_PAUSE = 0.2
 COUNTER_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
@@ -78,6 +85,7 @@ class NodeGate:
         parties: Sequence[str],
         now: Callable[[], float],
         random: Callable[[int], bytes],
+        notices: Notices,
     ) -> None:
         """tokens: identifier type → rows that have one, and uint8[n, 32] of those rows."""
         self._port = port
@@ -89,7 +97,8 @@ class NodeGate:
         self._random = random
         self._background: set[asyncio.Task[bool]] = set()
         self._subjects = _row_subjects(tokens, rows)
-        self._gate = Gate(replica, self._subjects)
+        self.notices = notices
+        self._gate = Gate(replica, self._subjects, notices.is_outdated)
 
     @classmethod
     async def open(
@@ -102,16 +111,20 @@ class NodeGate:
         port: ConsentPort,
         storage: Secret,
         folder: Path,
+        trust: Trust,
         now: Callable[[], float],
         random: Callable[[int], bytes],
         window: float = WINDOW_SECONDS,
+        notices: Notices | None = None,
     ) -> NodeGate:
         """The gate over `identifiers`, its replica in `folder`, as far as it was synced.
 
         parties: every party of the collaboration.  kinds: identifier types of the table.
+        notices: the party's; None: the built-in ones.
         The consent service must be reachable the first time only: it names the log.
+        trust: whose signatures count under that log.
         """
-        replica = Replica(folder / "consent_replica.sqlite", party, window)
+        replica = Replica(folder / "consent_replica.sqlite", party, trust, window)
         head = await asyncio.to_thread(replica.head) or await port.hello()
         # The pseudonym key is of its own use: never the matching key, never the storage key itself.
         key = Secret(_derive(storage, b"assent/consent-subjects/v1"))
@@ -119,16 +132,27 @@ class NodeGate:
         tokens = {
             kind: await asyncio.to_thread(_tokens, pseudonyms, kind, identifiers) for kind in kinds
         }
-        return cls(port, replica, pseudonyms, tokens, identifiers.rows, parties, now, random)
+        return cls(
+            port, replica, pseudonyms, tokens, identifiers.rows, parties, now, random,
+            notices or default_notices(),
+        )  # fmt: skip
 
     def close(self) -> None:
         self._replica.close()
 
+    @property
+    def lookup(self) -> PersonLookup:
+        """For the portal's questions: from an address to rows and tokens."""
+        return PersonLookup(self._pseudonyms, self._subjects)
+
     # -- the gate --------------------------------------------------------------------------
 
-    def require_fresh(self, now: float) -> None:
-        """Raises Refused ('consent_stale', 'consent_inconsistent', 'consent_clock' …)."""
-        self._gate.require_fresh(now)
+    def require_fresh(self, now: float) -> CheckedCheckpoint:
+        """The head of the consent log that decides.
+
+        Raises Refused ('consent_stale', 'consent_inconsistent', 'consent_clock' …).
+        """
+        return self._gate.require_fresh(now)
 
     def eligible(
         self, purpose: str, recipients: Sequence[str], categories: Sequence[str]
@@ -146,15 +170,31 @@ class NodeGate:
         await self._replica.sync(self._port)
 
     async def follow(self, interval: float = POLL_SECONDS) -> None:
-        """Syncs for ever.  What goes wrong is logged; the freshness window answers for it."""
+        """Syncs whenever the log changes, for ever, and every `interval` while it is not reached.
+
+        What goes wrong is logged; the freshness window answers for it.
+        """
         while True:
             try:
-                await self.sync()
+                async with aclosing(self._port.follow()) as heads:
+                    async for _ in heads:
+                        await self.sync()
             except AssentError as error:
                 _log.warning("consent replica: %s", error)
-            except Exception:  # ours; polling goes on, or staleness refuses
+            except Exception:  # ours; following goes on, or staleness refuses
                 _log.exception("consent replica")
             await asyncio.sleep(interval)
+
+    async def witness(self, cosign: Callable[[], Awaitable[None]]) -> None:
+        """Keeps this party's witness on the line, for ever.  cosign: returns by an error only."""
+        while True:
+            try:
+                await cosign()
+            except AssentError as error:
+                _log.warning("witness: %s", error)
+            except Exception:  # ours; the others of the quorum go on meanwhile
+                _log.exception("witness")
+            await asyncio.sleep(WITNESS_PAUSE)
 
     # -- what people say -------------------------------------------------------------------
 
@@ -199,9 +239,40 @@ class NodeGate:
             stated, self._replica.batches(), self._pseudonyms.version, self._now_ms(), self._random,
         )  # fmt: skip
         for piece in batch.pieces():
-            await self._port.append(piece)
+            await self._appended(piece)
         await self.sync()
         return ImportReport(len(stated), len(batch))
+
+    async def import_records(
+        self,
+        make: Callable[[Pseudonyms, Iterable[RecordBatch]], RecordBatch],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """Logs what `make` makes of the log so far; progress: records logged, of how many."""
+        await self.sync()
+        batch = await asyncio.to_thread(make, self._pseudonyms, self._replica.batches())
+        done = 0
+        progress(done, len(batch))
+        for piece in batch.pieces():
+            await self._appended(piece)
+            done += len(piece)
+            progress(done, len(batch))
+        await self.sync()
+
+    async def _appended(self, batch: RecordBatch) -> None:
+        """Waits for witnesses that start later than this node; anything else is raised."""
+        said = False
+        while True:
+            try:
+                await self._port.append(batch)
+                return
+            except Refused as error:
+                if error.info.code != "witness_quorum_missing":
+                    raise
+                if not said:
+                    _log.warning("consents wait for witnesses: %s", error)
+                    said = True
+            await asyncio.sleep(QUORUM_PAUSE)
 
     async def record(
         self,
@@ -215,11 +286,13 @@ class NodeGate:
     ) -> Recorded:
         """One event for one canonical identifier; recipients: None = every party.
 
-        A denial acts at once, also without the consent service; a permit once it is logged.
+        A no (refused, withdrawn, revoked) acts at once, also without the consent service;
+        anything else once it is logged, which the log may refuse (consent.state_machine).
         """
         batch = self._event(kind, identifier, state, purposes, recipients, categories)
         rows = await asyncio.to_thread(self._rows_of, batch)
-        if STATE_OF_WORD[state].permits:
+        # What could not follow what was said before must not wait where it acts already.
+        if STATE_OF_WORD[state] not in WILDCARD_STATES:
             await self._port.append(batch)
             await self.sync()
             return Recorded(rows, True)

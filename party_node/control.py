@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
 
+from party_node.bulk_import import import_stream
 from party_node.control_client import socket_path
 from party_node.desk import Desk
 from protocol.errors import AssentError
@@ -36,11 +37,15 @@ def _in_words(method: _Method[Request, Reply]) -> _Method[Request, Reply]:
         try:
             return await method(self, request, context)
         except AssentError as error:
-            details = json.dumps({"info": asdict(error.info), "status": error.status})
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, details)
-            raise AssertionError("abort raises") from error
+            await _abort(context, error)
 
     return call
+
+
+async def _abort(context: Any, error: AssentError) -> NoReturn:
+    details = json.dumps({"info": asdict(error.info), "status": error.status})
+    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, details)
+    raise AssertionError("abort raises") from error
 
 
 class Control(node_pb2_grpc.NodeServicer):
@@ -84,6 +89,21 @@ class Control(node_pb2_grpc.NodeServicer):
             request.category, request.state,
         )  # fmt: skip
         return pb.NodeAck(message=message)
+
+    async def ImportConsents(self, request: Any, context: Any) -> Any:
+        try:
+            async for progress in import_stream(self._desk.bulk_import(), request):
+                yield progress
+        except AssentError as error:
+            await _abort(context, error)
+
+    @_in_words
+    async def ListRights(self, request: Any, context: Any) -> Any:
+        return pb.NodeRights(requests=json.dumps(self._desk.rights(), ensure_ascii=False))
+
+    @_in_words
+    async def SettleRight(self, request: Any, context: Any) -> Any:
+        return pb.NodeAck(message=self._desk.settle(request.id, request.state, request.answer))
 
     @_in_words
     async def Status(self, request: Any, context: Any) -> Any:

@@ -27,6 +27,7 @@ from protocol.wire import node_pb2_grpc
 
 ENDED = ("released", "refused", "failed")
 UNREACHABLE = "unreachable"  # the coordinator, for the node
+_PIECE = 1 << 20
 _LONGEST_PATH = 100  # sun_path holds 108 bytes
 
 
@@ -154,6 +155,30 @@ class NodeClient:
     def consent(self, **fields: str) -> str:
         with self._words():
             return str(self._stub.RecordConsent(pb.NodeConsent(**fields), timeout=60).message)
+
+    def import_consents(self, file: Path) -> Iterator[pb.NodeImportProgress]:
+        """Sends a file of consents; every answer, the last with the report as JSON."""
+
+        def pieces() -> Iterator[pb.NodeConsentFile]:
+            yield pb.NodeConsentFile(name=file.name)
+            with file.open("rb") as source:
+                while data := source.read(_PIECE):
+                    yield pb.NodeConsentFile(data=data)
+
+        with self._words():
+            yield from self._stub.ImportConsents(pieces())
+
+    def rights(self) -> list[dict[str, Any]]:
+        """What people asked this party for, unanswered ones first."""
+        with self._words():
+            reply = self._stub.ListRights(pb.NodeListRequest(), timeout=30)
+        loaded: list[dict[str, Any]] = json.loads(reply.requests)
+        return loaded
+
+    def settle(self, id: str, state: str, answer: str) -> str:
+        request = pb.NodeRightSettled(id=id, state=state, answer=answer)
+        with self._words():
+            return str(self._stub.SettleRight(request, timeout=30).message)
 
     def status(self, timeout: float = 10.0) -> dict[str, Any]:
         with self._words():

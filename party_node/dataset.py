@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.federation import Party
+from catalog.vocabulary import UNKNOWN
+from consent.notices import load_notices
 from party_node.attribute_columns import Labels, flags, labels, number
 from party_node.canonical import canonical_column, present
 from party_node.table_file import TextTable, read_columns
@@ -128,9 +131,22 @@ class Dataset:
             numbers={n: self.number(n, index) for n in attributes if n in self._numbers},
         )
 
+    def words_of_row(self, row: int) -> dict[str, str]:
+        """Attribute → value of one row as text, "" for none: for the person whose row it is."""
+        found = {}
+        for name, label in self._labels.items():
+            word = label.vocabulary[int(label.codes[row])]
+            found[name] = "" if label.has_null and word == UNKNOWN else word
+        for name, whole in self._numbers.items():
+            value = Decimal(int(whole.values[row])).scaleb(-whole.decimals)
+            found[name] = "" if whole.null[row] else f"{value:.{whole.decimals}f}"
+        return found
+
 
 def check_party_files(party: Party) -> None:
-    """Reads the table and throws it away: raises what `Dataset.load` would raise."""
+    """Reads what the party names and throws it away: raises what a node would raise at start."""
+    if party.notices is not None:
+        load_notices(party.notices)
     _attributes(party, _read(party))
 
 

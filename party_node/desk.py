@@ -14,7 +14,9 @@ from typing import Any
 
 from catalog.job import JobSpec
 from catalog.vocabulary import CATEGORIES, PURPOSES
+from consent.portal.port import MAX_TEXT, TICKET_STATES
 from party_node import admission, outcome
+from party_node.bulk_import import BulkImport
 from party_node.control_client import UNREACHABLE
 from party_node.session import NONCE, NodeContext, proposal_info
 from protocol import identity, transcript
@@ -198,6 +200,27 @@ class Desk:
         )
         logged = "recorded" if done.logged else "acts here at once; the ledger gets it later"
         return f"{state} for {done.rows} row(s) of {ctx.name}: {logged}"
+
+    def bulk_import(self) -> BulkImport:
+        ctx = self._ctx
+        others = sorted(set(ctx.cards) - {ctx.name})
+        return BulkImport(ctx.gate, ctx.party, others, ctx.folder, ctx.now, ctx.random)
+
+    # -- what people asked for ----------------------------------------------------------------
+
+    def rights(self) -> list[dict[str, Any]]:
+        return [request.to_dict() for request in self._ctx.rights.all()]
+
+    def settle(self, id: str, state: str, answer: str) -> str:
+        if state not in TICKET_STATES[1:]:
+            raise BadInput(
+                f"{state!r} is no state of a request",
+                next_step="use one of " + ", ".join(TICKET_STATES[1:]),
+            )
+        if len(answer) > MAX_TEXT:
+            raise BadInput(f"an answer has at most {MAX_TEXT} characters")
+        self._ctx.rights.settle(id, state, answer)
+        return f"{id}: {state}; the person sees it in the portal"
 
     # -- state ---------------------------------------------------------------------------
 

@@ -14,10 +14,11 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
+from consent.notices import load_notices
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
@@ -29,6 +30,9 @@ from protocol.paillier.kernel import Kernel
 from protocol.psi.ecdh import Curve
 from protocol.transport.kit import load_kit
 from protocol.transport.probe import explain
+
+if TYPE_CHECKING:
+    from party_node.node import Node
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two knocks
 _log = logging.getLogger("assent.node")
@@ -78,6 +82,8 @@ async def _serve(
     *, sandbox: bool,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
+    from consent.trust import Trust, witness_signer
+    from consent.witness import Witness
     from party_node.control import serve
     from party_node.desk import Desk
     from party_node.node import Node
@@ -89,6 +95,7 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     state: dict[str, Any] = {"ready": False, "doing": "loading the table"}
     started = time.monotonic()
+    notices = load_notices(party.notices) if party.notices else None
     dataset = await asyncio.to_thread(Dataset.load, party)
     _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
     coordinator, consent = collaboration.coordinator.card(), collaboration.consent.card()
@@ -97,6 +104,7 @@ async def _serve(
     if stop.is_set():
         return
     consent_port = ConsentClient(consent, keys)
+    trust = Trust.of(collaboration)
     port = CoordinatorClient(coordinator, keys)
     gate = await NodeGate.open(
         party=party.name,
@@ -106,9 +114,15 @@ async def _serve(
         port=consent_port,
         storage=keys.storage,
         folder=data,
+        trust=trust,
         now=time.time,
         random=os.urandom,
+        notices=notices,
     )
+    witness = Witness(
+        f"sqlite:///{data}/witness.sqlite", trust.logs(), [witness_signer(keys, party.name)],
+        time.time,
+    )  # fmt: skip
     node = Node.build(
         party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
         dataset=dataset, gate=gate, kernel=kernel, curve=lambda: Curve(os.cpu_count() or 1),
@@ -116,12 +130,20 @@ async def _serve(
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
     server = await serve(desk, data)
-    state["doing"] = "recording consents"
-    await import_consents(gate, party)
-    tasks = [asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
-    state |= {"ready": True, "doing": "waiting for steps"}
-    _log.info("ready")
+    # The witness first: the others' consents wait for a quorum as this node's own do.
+    cosigning = asyncio.create_task(gate.witness(lambda: consent_port.witness(witness)))
     waiter = asyncio.create_task(stop.wait())
+    state["doing"] = "recording consents"
+    importing = asyncio.create_task(import_consents(gate, party))
+    await asyncio.wait([importing, waiter], return_when=asyncio.FIRST_COMPLETED)
+    tasks = [cosigning, importing]
+    if not stop.is_set():
+        importing.result()  # raises what is wrong with the file or the ledger
+        tasks = [cosigning, asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
+        if collaboration.portal is not None:
+            tasks.append(asyncio.create_task(answer_people(node, collaboration, keys)))
+        state |= {"ready": True, "doing": "waiting for steps"}
+        _log.info("ready")
     done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, waiter):
         task.cancel()
@@ -130,9 +152,34 @@ async def _serve(
     await port.close()
     await consent_port.close()
     node.close()
+    witness.close()
     for task in done:
         if task is not waiter:
             task.result()  # raises what ended the node
+
+
+async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) -> None:
+    """Leases the portal's questions until cancelled."""
+    from consent.portal.client import PortalLease
+    from party_node.subject_requests import SubjectRequests, serve
+
+    assert collaboration.portal is not None
+    ctx = node.ctx
+    requests = SubjectRequests(
+        party=ctx.party,
+        others=[name for name in collaboration.parties if name != ctx.name],
+        lookup=ctx.gate.lookup,
+        table=ctx.dataset,
+        requests=ctx.rights,
+        history=None,
+        loaded_ms=int(ctx.now() * 1000),
+        now=time.monotonic,
+    )
+    lease = PortalLease(collaboration.portal.card(), keys)
+    try:
+        await serve(requests, lease)
+    finally:
+        await lease.close()
 
 
 async def _reach(server: Card, keys: Keys, stop: asyncio.Event) -> None:

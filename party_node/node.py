@@ -18,6 +18,7 @@ from party_node.ledger import Ledger
 from party_node.noise_opendp import OpenDPNoise
 from party_node.outcome import seal_error
 from party_node.records import Records
+from party_node.rights_requests import RightsRequests
 from party_node.runner import Pace, Runner
 from party_node.session import KeyMaker, NodeContext
 from party_node.store import NodeStore
@@ -71,6 +72,7 @@ class Node:
             gate=gate,
             ledger=Ledger(store.engine, now),
             records=Records(store.engine, now),
+            rights=RightsRequests(store.engine, keys.storage, now),
             kernel=kernel,
             curve=curve,
             prf=duckdb_prf,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from party_node.dataset import Dataset
     from party_node.ledger import Ledger
     from party_node.records import Records
+    from party_node.rights_requests import RightsRequests
     from protocol.paillier.kernel import Kernel
     from protocol.psi.ecdh import Curve
     from protocol.psi.tokens import KeyedPrf
@@ -78,6 +79,7 @@ class NodeContext:
     gate: NodeGate
     ledger: Ledger
     records: Records
+    rights: RightsRequests
     kernel: Kernel
     curve: Callable[[], Curve]
     prf: Callable[[bytes], KeyedPrf]

@@ -25,7 +25,7 @@ from protocol.encoding import length_prefixed
 from protocol.errors import ProtocolViolation
 from protocol.secret import Secret
 
-ROLES = ("party", "coordinator", "consent")
+ROLES = ("party", "coordinator", "consent", "portal", "auditor")
 TLS_NAME = "assent"  # every certificate carries it; a peer is the hash of its certificate
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 

@@ -19,7 +19,6 @@ from typing import Any
 from catalog.federation import Party, load_party
 from catalog.job import JobSpec, parse_jobs
 from consent.local import LocalConsent
-from consent.store import ConsentStore
 from coordinator.jobs import Coordinator
 from coordinator.local import Faults, LocalCoordinator, no_faults
 from coordinator.main import signer
@@ -37,6 +36,7 @@ from protocol.paillier.keys import insecure_generate
 from protocol.paillier.pool import PoolKernel
 from protocol.psi.ecdh import Curve
 from protocol.release.noise import NoiseSource
+from tests import ledgers
 
 TEST_BITS = 768
 QUICK = Timing(
@@ -100,11 +100,13 @@ class World:
         import datetime
 
         start = datetime.datetime.now(datetime.UTC)
-        for name in ("coordinator", *self.companies):
+        for name in ("coordinator", "consent", *self.companies):
             role = "party" if name in self.companies else name
             self.keys[name] = create_keys(name, role, storage=os.urandom(32), now=start)
-        self.consent_store = ConsentStore(
-            self._path("consent") / "consent.sqlite", self.now, os.urandom
+        companies = {name: self.keys[name] for name in self.companies}
+        # A thread writes each log, so it asks for the clock at the moment of use.
+        self.stand = ledgers.stand(
+            self._path("consent"), lambda: self.now(), companies, self.keys["consent"]
         )
         await self.start_coordinator()
         for name in self.companies:
@@ -115,7 +117,7 @@ class World:
         for name in list(self.nodes):
             await self.stop_node(name)
         await self.stop_coordinator()
-        self.consent_store.close()
+        self.stand.close()
         self.kernel.close()
 
     # -- processes -----------------------------------------------------------------------
@@ -148,9 +150,10 @@ class World:
             parties=list(self.companies),
             kinds=list(party.ids),
             identifiers=dataset,
-            port=LocalConsent(self.consent_store, name),
+            port=LocalConsent(self.stand.ledger, name),
             storage=self.keys[name].storage,
             folder=folder,
+            trust=self.stand.trust,
             now=self.now,
             random=os.urandom,
         )

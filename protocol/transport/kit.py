@@ -75,6 +75,23 @@ def load_kit(folder: Path, card: Card) -> Keys:
     return keys
 
 
+def load_signing(folder: Path) -> bytes:
+    """The public half of the signing key in `folder`: whose folder this is."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    path = folder / "signing.key"
+    try:
+        private = ed25519.Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except OSError as error:
+        raise BadInput(
+            f"{path}: cannot be read ({error.strerror})",
+            next_step="name the folder that `assent kit create` made",
+        ) from error
+    except ValueError as error:
+        raise BadInput(f"{path}: is not a key") from error
+    return private.public_key().public_bytes_raw()
+
+
 def _check_pair(keys: Keys, folder: Path) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/wire/consent.proto\x12\tassent.v1\"&\n\x13\x43onsentHelloRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"<\n\x0b\x43onsentHead\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\"H\n\x0c\x43onsentScope\x12\x10\n\x08purposes\x18\x01 \x03(\t\x12\x12\n\nrecipients\x18\x02 \x03(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"\xbc\x01\n\x0c\x43onsentBatch\x12\'\n\x06scopes\x18\x01 \x03(\x0b\x32\x17.assent.v1.ConsentScope\x12\x12\n\nrecord_ids\x18\x02 \x01(\x0c\x12\x10\n\x08subjects\x18\x03 \x01(\x0c\x12\x14\n\x0ckey_versions\x18\x04 \x01(\x0c\x12\x13\n\x0bscope_codes\x18\x05 \x01(\x0c\x12\x0e\n\x06states\x18\x06 \x01(\x0c\x12\x10\n\x08times_ms\x18\x07 \x01(\x0c\x12\x10\n\x08\x63hannels\x18\x08 \x01(\x0c\">\n\x14\x43onsentAppendRequest\x12&\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x17.assent.v1.ConsentBatch\"(\n\x17\x43onsentReplicateRequest\x12\r\n\x05since\x18\x01 \x01(\x04\"z\n\x12\x43onsentReplicaPage\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12&\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x17.assent.v1.ConsentBatch\x12$\n\x04head\x18\x03 \x01(\x0b\x32\x16.assent.v1.ConsentHead2\xdf\x01\n\x07\x43onsent\x12?\n\x05Hello\x12\x1e.assent.v1.ConsentHelloRequest\x1a\x16.assent.v1.ConsentHead\x12\x41\n\x06\x41ppend\x12\x1f.assent.v1.ConsentAppendRequest\x1a\x16.assent.v1.ConsentHead\x12P\n\tReplicate\x12\".assent.v1.ConsentReplicateRequest\x1a\x1d.assent.v1.ConsentReplicaPage0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/wire/consent.proto\x12\tassent.v1\"&\n\x13\x43onsentHelloRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"B\n\x0b\x43onsentHead\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\"H\n\x0c\x43onsentScope\x12\x10\n\x08purposes\x18\x01 \x03(\t\x12\x12\n\nrecipients\x18\x02 \x03(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"\\\n\rConsentNotice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\"\xc2\x01\n\x0c\x43onsentTerms\x12(\n\x06notice\x18\x01 \x01(\x0b\x32\x18.assent.v1.ConsentNotice\x12\x12\n\nprocessing\x18\x02 \x03(\t\x12\x13\n\x0blegal_basis\x18\x03 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x04 \x01(\t\x12\x12\n\nwithdrawal\x18\x05 \x03(\t\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x10\n\x08guardian\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65\x66\x61ult_off\x18\x08 \x01(\r\"\xe7\x02\n\x0c\x43onsentBatch\x12\'\n\x06scopes\x18\x01 \x03(\x0b\x32\x17.assent.v1.ConsentScope\x12\x12\n\nrecord_ids\x18\x02 \x01(\x0c\x12\x10\n\x08subjects\x18\x03 \x01(\x0c\x12\x14\n\x0ckey_versions\x18\x04 \x01(\x0c\x12\x13\n\x0bscope_codes\x18\x05 \x01(\x0c\x12\x0e\n\x06states\x18\x06 \x01(\x0c\x12\x10\n\x08times_ms\x18\x07 \x01(\x0c\x12\x10\n\x08\x63hannels\x18\x08 \x01(\x0c\x12&\n\x05terms\x18\t \x03(\x0b\x32\x17.assent.v1.ConsentTerms\x12\x13\n\x0bterms_codes\x18\n \x01(\x0c\x12\r\n\x05\x66lags\x18\x0b \x01(\x0c\x12\x16\n\x0evalid_until_ms\x18\x0c \x01(\x0c\x12\x0e\n\x06\x61\x63tors\x18\r \x01(\x0c\x12\x11\n\trevisions\x18\x0e \x01(\x0c\x12\x10\n\x08previous\x18\x0f \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x10 \x01(\x0c\">\n\x14\x43onsentAppendRequest\x12&\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x17.assent.v1.ConsentBatch\"]\n\x0f\x43onsentRecorded\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0f\n\x07indexes\x18\x02 \x03(\x04\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\x12\x15\n\rproof_pending\x18\x04 \x01(\x08\"(\n\x17\x43onsentReplicateRequest\x12\r\n\x05since\x18\x01 \x01(\x04\",\n\x0e\x43onsentOpening\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\"t\n\x12\x43onsentReplicaPage\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12+\n\x08openings\x18\x03 \x03(\x0b\x32\x19.assent.v1.ConsentOpening\x12\x12\n\ncheckpoint\x18\x04 \x01(\t\"\x16\n\x14\x43onsentFollowRequest\"9\n\x0f\x43onsentJobEvent\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"4\n\x13\x43onsentProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\"\x1d\n\x0c\x43onsentProof\x12\r\n\x05proof\x18\x01 \x01(\t\"2\n\x12\x43onsentFileRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"*\n\x0b\x43onsentFile\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\"\x16\n\x14\x43onsentBundleRequest\"\"\n\x11\x43onsentBundlePart\x12\r\n\x05lines\x18\x01 \x03(\x0c\"&\n\x13\x43onsentEraseRequest\x12\x0f\n\x07subject\x18\x01 \x01(\x0c\"7\n\x14\x43onsentCosignRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\t\"d\n\x12\x43onsentCosignature\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05lines\x18\x02 \x01(\t\x12\x1e\n\x16\x63onflict_size_plus_one\x18\x03 \x01(\x04\x12\x0f\n\x07refusal\x18\x04 \x01(\t\"7\n\x15\x43onsentSubjectRequest\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\x0c\"m\n\x13\x43onsentSubjectEvent\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\x12*\n\x07opening\x18\x03 \x01(\x0b\x32\x19.assent.v1.ConsentOpening\x12\r\n\x05proof\x18\x04 \x01(\t\"E\n\x13\x43onsentSubjectReply\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.assent.v1.ConsentSubjectEvent\"T\n\x1b\x43onsentSubjectAppendRequest\x12\r\n\x05party\x18\x01 \x01(\t\x12&\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x17.assent.v1.ConsentBatch2\xb9\x07\n\x07\x43onsent\x12?\n\x05Hello\x12\x1e.assent.v1.ConsentHelloRequest\x1a\x16.assent.v1.ConsentHead\x12\x45\n\x06\x41ppend\x12\x1f.assent.v1.ConsentAppendRequest\x1a\x1a.assent.v1.ConsentRecorded\x12P\n\tReplicate\x12\".assent.v1.ConsentReplicateRequest\x1a\x1d.assent.v1.ConsentReplicaPage0\x01\x12\x43\n\x06\x46ollow\x12\x1f.assent.v1.ConsentFollowRequest\x1a\x16.assent.v1.ConsentHead0\x01\x12@\n\x06LogJob\x12\x1a.assent.v1.ConsentJobEvent\x1a\x1a.assent.v1.ConsentRecorded\x12@\n\x05Proof\x12\x1e.assent.v1.ConsentProofRequest\x1a\x17.assent.v1.ConsentProof\x12=\n\x04\x46ile\x12\x1d.assent.v1.ConsentFileRequest\x1a\x16.assent.v1.ConsentFile\x12I\n\x06\x42undle\x12\x1f.assent.v1.ConsentBundleRequest\x1a\x1c.assent.v1.ConsentBundlePart0\x01\x12\x43\n\x05\x45rase\x12\x1e.assent.v1.ConsentEraseRequest\x1a\x1a.assent.v1.ConsentRecorded\x12L\n\x06\x43osign\x12\x1d.assent.v1.ConsentCosignature\x1a\x1f.assent.v1.ConsentCosignRequest(\x01\x30\x01\x12K\n\x07Subject\x12 .assent.v1.ConsentSubjectRequest\x1a\x1e.assent.v1.ConsentSubjectReply\x12S\n\rSubjectAppend\x12&.assent.v1.ConsentSubjectAppendRequest\x1a\x1a.assent.v1.ConsentRecorded\x12L\n\x0cSubjectErase\x12 .assent.v1.ConsentSubjectRequest\x1a\x1a.assent.v1.ConsentRecordedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,55 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSENTHELLOREQUEST']._serialized_start=42
   _globals['_CONSENTHELLOREQUEST']._serialized_end=80
   _globals['_CONSENTHEAD']._serialized_start=82
-  _globals['_CONSENTHEAD']._serialized_end=142
-  _globals['_CONSENTSCOPE']._serialized_start=144
-  _globals['_CONSENTSCOPE']._serialized_end=216
-  _globals['_CONSENTBATCH']._serialized_start=219
-  _globals['_CONSENTBATCH']._serialized_end=407
-  _globals['_CONSENTAPPENDREQUEST']._serialized_start=409
-  _globals['_CONSENTAPPENDREQUEST']._serialized_end=471
-  _globals['_CONSENTREPLICATEREQUEST']._serialized_start=473
-  _globals['_CONSENTREPLICATEREQUEST']._serialized_end=513
-  _globals['_CONSENTREPLICAPAGE']._serialized_start=515
-  _globals['_CONSENTREPLICAPAGE']._serialized_end=637
-  _globals['_CONSENT']._serialized_start=640
-  _globals['_CONSENT']._serialized_end=863
+  _globals['_CONSENTHEAD']._serialized_end=148
+  _globals['_CONSENTSCOPE']._serialized_start=150
+  _globals['_CONSENTSCOPE']._serialized_end=222
+  _globals['_CONSENTNOTICE']._serialized_start=224
+  _globals['_CONSENTNOTICE']._serialized_end=316
+  _globals['_CONSENTTERMS']._serialized_start=319
+  _globals['_CONSENTTERMS']._serialized_end=513
+  _globals['_CONSENTBATCH']._serialized_start=516
+  _globals['_CONSENTBATCH']._serialized_end=875
+  _globals['_CONSENTAPPENDREQUEST']._serialized_start=877
+  _globals['_CONSENTAPPENDREQUEST']._serialized_end=939
+  _globals['_CONSENTRECORDED']._serialized_start=941
+  _globals['_CONSENTRECORDED']._serialized_end=1034
+  _globals['_CONSENTREPLICATEREQUEST']._serialized_start=1036
+  _globals['_CONSENTREPLICATEREQUEST']._serialized_end=1076
+  _globals['_CONSENTOPENING']._serialized_start=1078
+  _globals['_CONSENTOPENING']._serialized_end=1122
+  _globals['_CONSENTREPLICAPAGE']._serialized_start=1124
+  _globals['_CONSENTREPLICAPAGE']._serialized_end=1240
+  _globals['_CONSENTFOLLOWREQUEST']._serialized_start=1242
+  _globals['_CONSENTFOLLOWREQUEST']._serialized_end=1264
+  _globals['_CONSENTJOBEVENT']._serialized_start=1266
+  _globals['_CONSENTJOBEVENT']._serialized_end=1323
+  _globals['_CONSENTPROOFREQUEST']._serialized_start=1325
+  _globals['_CONSENTPROOFREQUEST']._serialized_end=1377
+  _globals['_CONSENTPROOF']._serialized_start=1379
+  _globals['_CONSENTPROOF']._serialized_end=1408
+  _globals['_CONSENTFILEREQUEST']._serialized_start=1410
+  _globals['_CONSENTFILEREQUEST']._serialized_end=1460
+  _globals['_CONSENTFILE']._serialized_start=1462
+  _globals['_CONSENTFILE']._serialized_end=1504
+  _globals['_CONSENTBUNDLEREQUEST']._serialized_start=1506
+  _globals['_CONSENTBUNDLEREQUEST']._serialized_end=1528
+  _globals['_CONSENTBUNDLEPART']._serialized_start=1530
+  _globals['_CONSENTBUNDLEPART']._serialized_end=1564
+  _globals['_CONSENTERASEREQUEST']._serialized_start=1566
+  _globals['_CONSENTERASEREQUEST']._serialized_end=1604
+  _globals['_CONSENTCOSIGNREQUEST']._serialized_start=1606
+  _globals['_CONSENTCOSIGNREQUEST']._serialized_end=1661
+  _globals['_CONSENTCOSIGNATURE']._serialized_start=1663
+  _globals['_CONSENTCOSIGNATURE']._serialized_end=1763
+  _globals['_CONSENTSUBJECTREQUEST']._serialized_start=1765
+  _globals['_CONSENTSUBJECTREQUEST']._serialized_end=1820
+  _globals['_CONSENTSUBJECTEVENT']._serialized_start=1822
+  _globals['_CONSENTSUBJECTEVENT']._serialized_end=1931
+  _globals['_CONSENTSUBJECTREPLY']._serialized_start=1933
+  _globals['_CONSENTSUBJECTREPLY']._serialized_end=2002
+  _globals['_CONSENTSUBJECTAPPENDREQUEST']._serialized_start=2004
+  _globals['_CONSENTSUBJECTAPPENDREQUEST']._serialized_end=2088
+  _globals['_CONSENT']._serialized_start=2091
+  _globals['_CONSENT']._serialized_end=3044
 # @@protoc_insertion_point(module_scope)

@@ -42,12 +42,62 @@ class ConsentStub:
         self.Append = channel.unary_unary(
                 '/assent.v1.Consent/Append',
                 request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentAppendRequest.SerializeToString,
-                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentHead.FromString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
                 _registered_method=True)
         self.Replicate = channel.unary_stream(
                 '/assent.v1.Consent/Replicate',
                 request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentReplicateRequest.SerializeToString,
                 response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentReplicaPage.FromString,
+                _registered_method=True)
+        self.Follow = channel.unary_stream(
+                '/assent.v1.Consent/Follow',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentFollowRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentHead.FromString,
+                _registered_method=True)
+        self.LogJob = channel.unary_unary(
+                '/assent.v1.Consent/LogJob',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentJobEvent.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
+                _registered_method=True)
+        self.Proof = channel.unary_unary(
+                '/assent.v1.Consent/Proof',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentProofRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentProof.FromString,
+                _registered_method=True)
+        self.File = channel.unary_unary(
+                '/assent.v1.Consent/File',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentFileRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentFile.FromString,
+                _registered_method=True)
+        self.Bundle = channel.unary_stream(
+                '/assent.v1.Consent/Bundle',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentBundleRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentBundlePart.FromString,
+                _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/assent.v1.Consent/Erase',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentEraseRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
+                _registered_method=True)
+        self.Cosign = channel.stream_stream(
+                '/assent.v1.Consent/Cosign',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentCosignature.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentCosignRequest.FromString,
+                _registered_method=True)
+        self.Subject = channel.unary_unary(
+                '/assent.v1.Consent/Subject',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectReply.FromString,
+                _registered_method=True)
+        self.SubjectAppend = channel.unary_unary(
+                '/assent.v1.Consent/SubjectAppend',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectAppendRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
+                _registered_method=True)
+        self.SubjectErase = channel.unary_unary(
+                '/assent.v1.Consent/SubjectErase',
+                request_serializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
                 _registered_method=True)
 
 
@@ -55,21 +105,91 @@ class ConsentServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Hello(self, request, context):
-        """The log's name, its size and the service's clock.
+        """The newest head of the caller's own log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Append(self, request, context):
-        """Append a batch; answered when it is on the disk.  Sent twice, it is stored once.
+        """Append a batch; answered when it is logged and cosigned.  Sent twice, it is logged once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Replicate(self, request, context):
-        """Every record of the caller's log from a sequence number on, in order, and the head.
+        """Every entry of the caller's log from an index on, in order, and the newest checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Follow(self, request, context):
+        """The head of the caller's log now and after every change, until the caller hangs up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogJob(self, request, context):
+        """What the caller states about a job, for the job log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Proof(self, request, context):
+        """Proof that an entry is in the caller's own log or in the job log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def File(self, request, context):
+        """A static file of any log (C2SP tlog-tiles): checkpoint, hashes, entries; no openings.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Bundle(self, request, context):
+        """Lines of an audit bundle with what the caller may open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Erase(self, request, context):
+        """Erase what opens the entries about one of the caller's pseudonyms.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cosign(self, request_iterator, context):
+        """Checkpoints for the calling witness to cosign, and its answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Subject(self, request, context):
+        """Portal only: the events about one pseudonym.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubjectAppend(self, request, context):
+        """Portal only: what a signed-in person says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubjectErase(self, request, context):
+        """Portal only: a signed-in person's wish to be erased.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,12 +206,62 @@ def add_ConsentServicer_to_server(servicer, server):
             'Append': grpc.unary_unary_rpc_method_handler(
                     servicer.Append,
                     request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentAppendRequest.FromString,
-                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentHead.SerializeToString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.SerializeToString,
             ),
             'Replicate': grpc.unary_stream_rpc_method_handler(
                     servicer.Replicate,
                     request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentReplicateRequest.FromString,
                     response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentReplicaPage.SerializeToString,
+            ),
+            'Follow': grpc.unary_stream_rpc_method_handler(
+                    servicer.Follow,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentFollowRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentHead.SerializeToString,
+            ),
+            'LogJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogJob,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentJobEvent.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.SerializeToString,
+            ),
+            'Proof': grpc.unary_unary_rpc_method_handler(
+                    servicer.Proof,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentProofRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentProof.SerializeToString,
+            ),
+            'File': grpc.unary_unary_rpc_method_handler(
+                    servicer.File,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentFileRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentFile.SerializeToString,
+            ),
+            'Bundle': grpc.unary_stream_rpc_method_handler(
+                    servicer.Bundle,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentBundleRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentBundlePart.SerializeToString,
+            ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentEraseRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.SerializeToString,
+            ),
+            'Cosign': grpc.stream_stream_rpc_method_handler(
+                    servicer.Cosign,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentCosignature.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentCosignRequest.SerializeToString,
+            ),
+            'Subject': grpc.unary_unary_rpc_method_handler(
+                    servicer.Subject,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectReply.SerializeToString,
+            ),
+            'SubjectAppend': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubjectAppend,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectAppendRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.SerializeToString,
+            ),
+            'SubjectErase': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubjectErase,
+                    request_deserializer=protocol_dot_wire_dot_consent__pb2.ConsentSubjectRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_consent__pb2.ConsentRecorded.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -147,7 +317,7 @@ class Consent:
             target,
             '/assent.v1.Consent/Append',
             protocol_dot_wire_dot_consent__pb2.ConsentAppendRequest.SerializeToString,
-            protocol_dot_wire_dot_consent__pb2.ConsentHead.FromString,
+            protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
             options,
             channel_credentials,
             insecure,
@@ -175,6 +345,276 @@ class Consent:
             '/assent.v1.Consent/Replicate',
             protocol_dot_wire_dot_consent__pb2.ConsentReplicateRequest.SerializeToString,
             protocol_dot_wire_dot_consent__pb2.ConsentReplicaPage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Follow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/assent.v1.Consent/Follow',
+            protocol_dot_wire_dot_consent__pb2.ConsentFollowRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentHead.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Consent/LogJob',
+            protocol_dot_wire_dot_consent__pb2.ConsentJobEvent.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Proof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Consent/Proof',
+            protocol_dot_wire_dot_consent__pb2.ConsentProofRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def File(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Consent/File',
+            protocol_dot_wire_dot_consent__pb2.ConsentFileRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentFile.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Bundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/assent.v1.Consent/Bundle',
+            protocol_dot_wire_dot_consent__pb2.ConsentBundleRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentBundlePart.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Consent/Erase',
+            protocol_dot_wire_dot_consent__pb2.ConsentEraseRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cosign(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/assent.v1.Consent/Cosign',
+            protocol_dot_wire_dot_consent__pb2.ConsentCosignature.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentCosignRequest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Subject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Consent/Subject',
+            protocol_dot_wire_dot_consent__pb2.ConsentSubjectRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentSubjectReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubjectAppend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Consent/SubjectAppend',
+            protocol_dot_wire_dot_consent__pb2.ConsentSubjectAppendRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubjectErase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Consent/SubjectErase',
+            protocol_dot_wire_dot_consent__pb2.ConsentSubjectRequest.SerializeToString,
+            protocol_dot_wire_dot_consent__pb2.ConsentRecorded.FromString,
             options,
             channel_credentials,
             insecure,

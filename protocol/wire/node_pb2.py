@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18protocol/wire/node.proto\x12\tassent.v1\".\n\x0eNodeJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x1b\n\tNodeJobId\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"O\n\x10NodeWatchRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\rsince_version\x18\x02 \x01(\x04\x12\x14\n\x0cwait_seconds\x18\x03 \x01(\x01\"\x8d\x01\n\x0bNodeJobView\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\r\n\x05party\x18\x05 \x01(\t\x12\x10\n\x08\x66raction\x18\x06 \x01(\x01\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\"\x11\n\x0fNodeListRequest\"6\n\x0bNodeJobList\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.assent.v1.NodeJobSummary\"q\n\x0eNodeJobSummary\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\trequester\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x10\n\x08sentence\x18\x05 \x01(\t\x12\r\n\x05since\x18\x06 \x01(\x01\"\x1f\n\rNodeJobRecord\x12\x0e\n\x06record\x18\x01 \x01(\t\"?\n\x0cNodeApproval\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pprove\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"w\n\x0bNodeConsent\x12\x0f\n\x07id_type\x18\x01 \x01(\t\x12\x12\n\nidentifier\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\"\x1a\n\x07NodeAck\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x13\n\x11NodeStatusRequest\"\x1c\n\nNodeStatus\x12\x0e\n\x06status\x18\x01 \x01(\t2\xed\x03\n\x04Node\x12<\n\tSubmitJob\x12\x19.assent.v1.NodeJobRequest\x1a\x14.assent.v1.NodeJobId\x12?\n\x08WatchJob\x12\x1b.assent.v1.NodeWatchRequest\x1a\x16.assent.v1.NodeJobView\x12>\n\x08ListJobs\x12\x1a.assent.v1.NodeListRequest\x1a\x16.assent.v1.NodeJobList\x12;\n\tJobRecord\x12\x14.assent.v1.NodeJobId\x1a\x18.assent.v1.NodeJobRecord\x12\x35\n\tCancelJob\x12\x14.assent.v1.NodeJobId\x1a\x12.assent.v1.NodeAck\x12\x36\n\x07\x41pprove\x12\x17.assent.v1.NodeApproval\x1a\x12.assent.v1.NodeAck\x12;\n\rRecordConsent\x12\x16.assent.v1.NodeConsent\x1a\x12.assent.v1.NodeAck\x12=\n\x06Status\x12\x1c.assent.v1.NodeStatusRequest\x1a\x15.assent.v1.NodeStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18protocol/wire/node.proto\x12\tassent.v1\".\n\x0eNodeJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x1b\n\tNodeJobId\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"O\n\x10NodeWatchRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\rsince_version\x18\x02 \x01(\x04\x12\x14\n\x0cwait_seconds\x18\x03 \x01(\x01\"\x8d\x01\n\x0bNodeJobView\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\r\n\x05party\x18\x05 \x01(\t\x12\x10\n\x08\x66raction\x18\x06 \x01(\x01\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\"\x11\n\x0fNodeListRequest\"6\n\x0bNodeJobList\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.assent.v1.NodeJobSummary\"q\n\x0eNodeJobSummary\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\trequester\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x10\n\x08sentence\x18\x05 \x01(\t\x12\r\n\x05since\x18\x06 \x01(\x01\"\x1f\n\rNodeJobRecord\x12\x0e\n\x06record\x18\x01 \x01(\t\"?\n\x0cNodeApproval\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pprove\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"w\n\x0bNodeConsent\x12\x0f\n\x07id_type\x18\x01 \x01(\t\x12\x12\n\nidentifier\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\"-\n\x0fNodeConsentFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"P\n\x12NodeImportProgress\x12\r\n\x05\x64oing\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0e\n\x06report\x18\x04 \x01(\t\"\x1a\n\x07NodeAck\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x13\n\x11NodeStatusRequest\"\x1c\n\nNodeStatus\x12\x0e\n\x06status\x18\x01 \x01(\t\"\x1e\n\nNodeRights\x12\x10\n\x08requests\x18\x01 \x01(\t\"=\n\x10NodeRightSettled\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x03 \x01(\t2\xbf\x05\n\x04Node\x12<\n\tSubmitJob\x12\x19.assent.v1.NodeJobRequest\x1a\x14.assent.v1.NodeJobId\x12?\n\x08WatchJob\x12\x1b.assent.v1.NodeWatchRequest\x1a\x16.assent.v1.NodeJobView\x12>\n\x08ListJobs\x12\x1a.assent.v1.NodeListRequest\x1a\x16.assent.v1.NodeJobList\x12;\n\tJobRecord\x12\x14.assent.v1.NodeJobId\x1a\x18.assent.v1.NodeJobRecord\x12\x35\n\tCancelJob\x12\x14.assent.v1.NodeJobId\x1a\x12.assent.v1.NodeAck\x12\x36\n\x07\x41pprove\x12\x17.assent.v1.NodeApproval\x1a\x12.assent.v1.NodeAck\x12;\n\rRecordConsent\x12\x16.assent.v1.NodeConsent\x1a\x12.assent.v1.NodeAck\x12O\n\x0eImportConsents\x12\x1a.assent.v1.NodeConsentFile\x1a\x1d.assent.v1.NodeImportProgress(\x01\x30\x01\x12?\n\nListRights\x12\x1a.assent.v1.NodeListRequest\x1a\x15.assent.v1.NodeRights\x12>\n\x0bSettleRight\x12\x1b.assent.v1.NodeRightSettled\x1a\x12.assent.v1.NodeAck\x12=\n\x06Status\x12\x1c.assent.v1.NodeStatusRequest\x1a\x15.assent.v1.NodeStatusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,12 +51,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODEAPPROVAL']._serialized_end=627
   _globals['_NODECONSENT']._serialized_start=629
   _globals['_NODECONSENT']._serialized_end=748
-  _globals['_NODEACK']._serialized_start=750
-  _globals['_NODEACK']._serialized_end=776
-  _globals['_NODESTATUSREQUEST']._serialized_start=778
-  _globals['_NODESTATUSREQUEST']._serialized_end=797
-  _globals['_NODESTATUS']._serialized_start=799
-  _globals['_NODESTATUS']._serialized_end=827
-  _globals['_NODE']._serialized_start=830
-  _globals['_NODE']._serialized_end=1323
+  _globals['_NODECONSENTFILE']._serialized_start=750
+  _globals['_NODECONSENTFILE']._serialized_end=795
+  _globals['_NODEIMPORTPROGRESS']._serialized_start=797
+  _globals['_NODEIMPORTPROGRESS']._serialized_end=877
+  _globals['_NODEACK']._serialized_start=879
+  _globals['_NODEACK']._serialized_end=905
+  _globals['_NODESTATUSREQUEST']._serialized_start=907
+  _globals['_NODESTATUSREQUEST']._serialized_end=926
+  _globals['_NODESTATUS']._serialized_start=928
+  _globals['_NODESTATUS']._serialized_end=956
+  _globals['_NODERIGHTS']._serialized_start=958
+  _globals['_NODERIGHTS']._serialized_end=988
+  _globals['_NODERIGHTSETTLED']._serialized_start=990
+  _globals['_NODERIGHTSETTLED']._serialized_end=1051
+  _globals['_NODE']._serialized_start=1054
+  _globals['_NODE']._serialized_end=1757
 # @@protoc_insertion_point(module_scope)

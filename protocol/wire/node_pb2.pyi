@@ -108,6 +108,26 @@ class NodeConsent(_message.Message):
     state: str
     def __init__(self, id_type: _Optional[str] = ..., identifier: _Optional[str] = ..., purpose: _Optional[str] = ..., recipient: _Optional[str] = ..., category: _Optional[str] = ..., state: _Optional[str] = ...) -> None: ...
 
+class NodeConsentFile(_message.Message):
+    __slots__ = ("name", "data")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    data: bytes
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class NodeImportProgress(_message.Message):
+    __slots__ = ("doing", "done", "total", "report")
+    DOING_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    doing: str
+    done: int
+    total: int
+    report: str
+    def __init__(self, doing: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., report: _Optional[str] = ...) -> None: ...
+
 class NodeAck(_message.Message):
     __slots__ = ("message",)
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -123,3 +143,19 @@ class NodeStatus(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     status: str
     def __init__(self, status: _Optional[str] = ...) -> None: ...
+
+class NodeRights(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: str
+    def __init__(self, requests: _Optional[str] = ...) -> None: ...
+
+class NodeRightSettled(_message.Message):
+    __slots__ = ("id", "state", "answer")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    state: str
+    answer: str
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...

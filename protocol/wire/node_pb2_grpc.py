@@ -69,6 +69,21 @@ class NodeStub:
                 request_serializer=protocol_dot_wire_dot_node__pb2.NodeConsent.SerializeToString,
                 response_deserializer=protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
                 _registered_method=True)
+        self.ImportConsents = channel.stream_stream(
+                '/assent.v1.Node/ImportConsents',
+                request_serializer=protocol_dot_wire_dot_node__pb2.NodeConsentFile.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_node__pb2.NodeImportProgress.FromString,
+                _registered_method=True)
+        self.ListRights = channel.unary_unary(
+                '/assent.v1.Node/ListRights',
+                request_serializer=protocol_dot_wire_dot_node__pb2.NodeListRequest.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_node__pb2.NodeRights.FromString,
+                _registered_method=True)
+        self.SettleRight = channel.unary_unary(
+                '/assent.v1.Node/SettleRight',
+                request_serializer=protocol_dot_wire_dot_node__pb2.NodeRightSettled.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/assent.v1.Node/Status',
                 request_serializer=protocol_dot_wire_dot_node__pb2.NodeStatusRequest.SerializeToString,
@@ -128,6 +143,27 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportConsents(self, request_iterator, context):
+        """Records a file of consents, sent in pieces; answers with progress, then a report.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRights(self, request, context):
+        """What people asked this party for through the portal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleRight(self, request, context):
+        """The owner says how far one of these requests is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """State of the node: table, replica, coordinator, open jobs.
         """
@@ -171,6 +207,21 @@ def add_NodeServicer_to_server(servicer, server):
             'RecordConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordConsent,
                     request_deserializer=protocol_dot_wire_dot_node__pb2.NodeConsent.FromString,
+                    response_serializer=protocol_dot_wire_dot_node__pb2.NodeAck.SerializeToString,
+            ),
+            'ImportConsents': grpc.stream_stream_rpc_method_handler(
+                    servicer.ImportConsents,
+                    request_deserializer=protocol_dot_wire_dot_node__pb2.NodeConsentFile.FromString,
+                    response_serializer=protocol_dot_wire_dot_node__pb2.NodeImportProgress.SerializeToString,
+            ),
+            'ListRights': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRights,
+                    request_deserializer=protocol_dot_wire_dot_node__pb2.NodeListRequest.FromString,
+                    response_serializer=protocol_dot_wire_dot_node__pb2.NodeRights.SerializeToString,
+            ),
+            'SettleRight': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleRight,
+                    request_deserializer=protocol_dot_wire_dot_node__pb2.NodeRightSettled.FromString,
                     response_serializer=protocol_dot_wire_dot_node__pb2.NodeAck.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
@@ -367,6 +418,87 @@ class Node:
             target,
             '/assent.v1.Node/RecordConsent',
             protocol_dot_wire_dot_node__pb2.NodeConsent.SerializeToString,
+            protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportConsents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/assent.v1.Node/ImportConsents',
+            protocol_dot_wire_dot_node__pb2.NodeConsentFile.SerializeToString,
+            protocol_dot_wire_dot_node__pb2.NodeImportProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Node/ListRights',
+            protocol_dot_wire_dot_node__pb2.NodeListRequest.SerializeToString,
+            protocol_dot_wire_dot_node__pb2.NodeRights.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleRight(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Node/SettleRight',
+            protocol_dot_wire_dot_node__pb2.NodeRightSettled.SerializeToString,
             protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
             options,
             channel_credentials,

@@ -96,6 +96,8 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
     """
     from catalog.federation import load_federation, load_party
     from catalog.job import load_jobs
+    from consent.notices import load_notices
+    from consent.portal.settings import load_settings
 
     file = tmp_path / "sample.yaml"
     file.write_text(body, encoding="utf-8")
@@ -112,6 +114,11 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
         assert load_jobs(file, federation)
     elif "table" in keys:
         assert load_party(file).name
+    elif "notices" in keys:
+        assert load_notices(file).versions
+    elif "public_url" in keys:
+        file.chmod(0o600)
+        assert load_settings(file, {"retailer": None, "media": None}).smtp
     else:
         pytest.fail(f"not a known kind of file: keys {sorted(keys)}")
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from assent.report import render, write_report
+from assent.report import EXCLUSIONS, render, write_report
 from assent.report_tables import COLUMNS_PER_BLOCK, number, shade, size, standing_out
+from consent.purposes import REASONS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 VOID = {"meta", "rect", "br", "img", "link", "input", "hr"}
@@ -263,3 +264,7 @@ def test_numbers_in_words() -> None:
         "0 bytes", "999 bytes", "31 MB", "2.5 GB",
     ]  # fmt: skip
     assert [shade(x) for x in (None, 49, 50, 100, 129.9, 500)] == ["", "b3", "b2", "n0", "a1", "a3"]
+
+
+def test_every_reason_for_which_a_row_stays_out_has_words() -> None:
+    assert set(EXCLUSIONS) == set(REASONS)

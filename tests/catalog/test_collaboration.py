@@ -85,7 +85,7 @@ def test_join_names_what_is_missing(tmp_path: Path, files: list[Path]) -> None:
         ({"signing_key": "x"}, "signing_key: is not a key of 32 bytes in base64"),
         ({"sealing_key": "AAAA"}, "sealing_key: is not a key of 32 bytes in base64"),
         ({"role": "boss"}, '"boss" does not fit'),
-        ({"address": "here:1"}, "a party has no address"),
+        ({"address": "here:1"}, "party has no address"),
         ({"adress": "here:1"}, 'unknown key "adress" — did you mean "address"?'),
     ],
 )
@@ -120,7 +120,7 @@ def test_bad_collaborations(tmp_path: Path, files: list[Path]) -> None:
         ("a", "boss", "", "is not a role"),
         ("coordinator", "party", "", "name of a service"),
         ("a b", "party", "", "cannot name a party"),
-        ("a", "party", "x:1", "a party has no address"),
+        ("a", "party", "x:1", "party has no address"),
         ("hub", "coordinator", "x:1", "the coordinator's card is named coordinator"),
         ("coordinator", "coordinator", "", "needs an address"),
         ("coordinator", "coordinator", "x", '"x" is not an address'),

@@ -232,3 +232,14 @@ def test_decimals_stay_exact() -> None:
         kind="number", category="finance", bounds=(Decimal("-0.1"), Decimal("0.3")), decimals=1
     )
     assert attribute.scaled_bounds == (-1, 3)
+
+
+def test_notices_are_a_file_beside_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "party.yaml"
+    path.write_text("name: a\ntable: a.csv\nconsents: all\nnotices: texts/notices.yaml\n")
+    party = load_party(path)
+    assert party.notices == tmp_path / "texts" / "notices.yaml"
+    path.write_text(dump_party(party))
+    assert load_party(path).notices == party.notices
+    path.write_text("name: a\ntable: a.csv\nconsents: all\n")
+    assert load_party(path).notices is None

@@ -18,7 +18,8 @@ from consent.witness import Witness
 from protocol.secret import Secret
 from tests.consent.made import START, Clock
 
-ORIGIN = "assent.test/consent/retailer"
+PARTY = "retailer"
+ORIGIN = f"assent.test/consent/{PARTY}"
 
 
 def secret(name: str) -> Secret:
@@ -80,7 +81,7 @@ class Stores:
         )
 
     def source(self) -> Source:
-        return Source(self.origin, self.storage(), self.openings())
+        return Source(self.origin, self.storage(), self.openings(), (PARTY,))
 
 
 def sqlite(folder: Path, origin: str = ORIGIN) -> Stores:

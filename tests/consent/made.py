@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from consent.purposes import STATE_OF_WORD
 from consent.records import RecordBatch, Scope, new_batch
-from consent.store import ConsentStore
 
 START = 1_800_000_000.0
 PURPOSE, CATEGORY = "audience_insight", "purchases"
@@ -57,7 +55,3 @@ def batch(
         int(now * 1000),
         os.urandom,
     )
-
-
-def store(folder: Path, clock: Clock | None = None) -> ConsentStore:
-    return ConsentStore(folder / "consent.sqlite", clock or Clock(), os.urandom)

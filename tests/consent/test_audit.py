@@ -6,16 +6,17 @@ import contextlib
 import hashlib
 import json
 import random
-import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from consent.audit import Report, audit_bundle
+from consent.audit import audit_bundle
+from consent.audit_report import Report
 from consent.bundle import Source, end_line
-from consent.findings import SENTENCES, Finding, Severity
-from consent.leaf import ERASED, Event, Leaf, event
+from consent.leaf import ERASED, Event, event
+from consent.log_sql import SqlOpenings
+from consent.log_storage import StoredOpening
 from consent.policy import Policy
 from protocol.errors import BadInput
 from tests.consent import logs
@@ -72,7 +73,7 @@ def test_an_honest_bundle_is_verified(bundle: bytes) -> None:
     assert (report.exit_code, report.findings) == (0, ())
     (log,) = report.logs
     assert (log.origin, log.size, log.checkpoints) == (logs.ORIGIN, 6, 5)
-    assert (log.opened, log.erased, log.quorum_time) == (4, 2, START + 9)
+    assert (log.opened, log.erased, log.closed, log.quorum_time) == (4, 2, 0, START + 9)
 
 
 def test_it_is_canonical_and_says_the_same_each_time(told: Stores, bundle: bytes) -> None:
@@ -103,19 +104,72 @@ def test_without_a_quorum_it_is_incomplete(bundle: bytes) -> None:
     assert (report.exit_code, codes(report)) == (3, ["quorum_missing"])
 
 
+class Withheld(SqlOpenings):
+    """An exporter that claims openings and leaves them out."""
+
+    def read(self, start: int, end: int) -> list[StoredOpening]:
+        return []
+
+
+def withheld(stores: Stores) -> bytes:
+    openings = Withheld(stores.private, stores.origin)
+    return logs.exported(Source(stores.origin, stores.storage(), openings, (logs.PARTY,)))
+
+
 def test_withheld_openings_are_incomplete(told: Stores) -> None:
-    source = told.source()
-    report = audit(logs.exported(Source(source.origin, source.storage, None)))
+    report = audit(withheld(told))
     assert report.exit_code == 3
     assert set(codes(report)) == {"opening_missing"}
     assert report.findings[0].values == {"index": 0}
 
 
+def two_parties(folder: Path) -> Stores:
+    """A log in which two parties have entries, as the job log."""
+    stores = logs.sqlite(folder)
+    log = stores.log()
+    log.append(logs.consents("a", 2))
+    log.append([logs.consent("b", party="media"), logs.consent("c")])
+    logs.cosigned(stores, ["x", "y"], START + 9)
+    return stores
+
+
+def seen_by(stores: Stores, *parties: str) -> bytes:
+    return logs.exported(Source(stores.origin, stores.storage(), stores.openings(), parties))
+
+
+def test_entries_of_other_parties_are_closed(tmp_path: Path) -> None:
+    stores = two_parties(tmp_path / "log")
+    for parties, opened in [((), 0), (("media",), 1), (("retailer",), 3),
+                            (("media", "retailer"), 4)]:  # fmt: skip
+        data = seen_by(stores, *parties)
+        assert data.count(b'"opening"') == opened
+        report = audit(data)
+        assert (report.exit_code, report.logs[0].opened, report.closed) == (0, opened, 4 - opened)
+        for language, word in (("en", "closed: of what they say"), ("zh", "未公开内容")):
+            assert (word in report.to_text(language)) == (opened < 4)
+
+
+def test_an_opening_that_is_not_claimed_and_a_claim_that_is_not_kept(tmp_path: Path) -> None:
+    stores = two_parties(tmp_path / "log")
+    all_open, own = seen_by(stores, "media", "retailer"), seen_by(stores, "retailer")
+    report = audit(changed(all_open, b'"openings":["media","retailer"]', b'"openings":["media"]'))
+    assert (report.exit_code, codes(report)) == (1, ["opening_unclaimed"] * 3)
+    report = audit(changed(own, b'"openings":["retailer"]', b'"openings":["media","retailer"]'))
+    assert (report.exit_code, codes(report)) == (3, ["opening_missing"])
+    assert report.findings[0].values == {"index": 2}
+
+
+@pytest.mark.parametrize("claim", ['["b","a"]', '["a","a"]', '[""]', "[1]", '"a"', "null", "{}"])
+def test_a_claim_is_a_sorted_list_of_names(bundle: bytes, claim: str) -> None:
+    report = audit(changed(bundle, b'["retailer"]', claim.encode()))
+    assert report.exit_code == 1
+    assert codes(report)[0] == "bad_line"
+
+
 def test_many_findings_of_a_kind_are_counted(tmp_path: Path) -> None:
     stores = logs.sqlite(tmp_path / "log")
     stores.log().append(logs.consents("a", 50))
-    source = stores.source()
-    report = audit(logs.exported(Source(source.origin, source.storage, None)), logs.policy())
+    report = audit(withheld(stores), logs.policy())
     assert codes(report) == ["opening_missing"] * 20 + ["more_missing"]
     assert report.findings[-1].values == {"count": 30, "kind": "opening_missing"}
     assert report.exit_code == 3
@@ -166,8 +220,8 @@ def test_another_story_than_the_one_that_was_kept(bundle: bytes, tmp_path: Path)
 
 def test_a_changed_entry_is_named_by_its_batch(bundle: bytes) -> None:
     report = audit(changed(bundle, b'party\\":\\"retailer', b'party\\":\\"RETAILER'))
-    assert (report.exit_code, codes(report)) == (1, ["root_differs"])
-    assert dict(report.findings[0].values) == {"first": 0, "last": 2, "size": 3}
+    assert (report.exit_code, codes(report)) == (1, ["opening_unclaimed", "root_differs"])
+    assert dict(report.findings[1].values) == {"first": 0, "last": 2, "size": 3}
 
 
 def test_a_changed_content_is_named(bundle: bytes) -> None:
@@ -237,10 +291,11 @@ def test_times_that_go_back(tmp_path: Path) -> None:
 def test_lines_that_no_bundle_has(bundle: bytes) -> None:
     lines = logs.lines(bundle)[:-1]
     for bad in (
-        b'{"leaf":1}\n', b'{"checkpoint":1}\n', b'{"log":1}\n', b'{"log":""}\n', b"[]\n", b"{}\n",
+        b'{"leaf":1}\n', b'{"checkpoint":1}\n', b'{"log":"x"}\n', b'{"log":1,"openings":[]}\n',
+        b'{"log":"","openings":[]}\n', b"[]\n", b"{}\n",
         b'{"assent_bundle":1}\n', b'{"leaf":"x","more":1}\n', b'{"x":1.5}\n', b'{"x":NaN}\n',
         b'{"log": "x"}\n', b"\n", b"\xff\n", b'{"log":"\\ud800"}\n', b"[" * 100_000 + b"\n",
-        b'{"log":"a","log":"a"}\n', b"x" * 1_000_001 + b"\n",
+        b'{"log":"a","log":"a","openings":[]}\n', b"x" * 1_000_001 + b"\n",
     ):  # fmt: skip
         report = audit(resealed([*lines, bad]))
         assert (report.exit_code, codes(report)) == (1, ["bad_line"]), bad[:50]
@@ -308,62 +363,3 @@ def test_any_bytes_anywhere_end_in_a_report(bundle: bytes, seed: int) -> None:
         data = bundle[:start] + noise + bundle[start + length :]
         with contextlib.suppress(BadInput):
             assert data == bundle or audit(data).exit_code in (1, 3)
-
-
-# -- rules and words --------------------------------------------------------------------------
-
-
-class NoRefusals:
-    """A rule of a later slice, in miniature."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def see(
-        self, log: str, index: int, leaf: Leaf, body: Mapping[str, object] | None
-    ) -> Iterable[Finding]:
-        self.seen += 1
-        if body and body.get("state") == "given" and body.get("who") == "张三":
-            yield Finding("bad_leaf", log, {"index": index, "cause": "a rule"})
-
-    def finish(self) -> Iterable[Finding]:
-        return [Finding("log_missing", "z")]
-
-
-def test_rules_see_every_entry(bundle: bytes) -> None:
-    rule = NoRefusals()
-    report = audit_bundle(logs.lines(bundle), POLICY, rules=[rule])
-    assert rule.seen == 6
-    assert [(one.code, one.values.get("index")) for one in report.findings] == [
-        ("bad_leaf", 5),
-        ("log_missing", None),
-    ]
-
-
-def names(words: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(words) if name}
-
-
-@pytest.mark.parametrize("code", SENTENCES)
-def test_every_finding_has_its_sentence_in_both_languages(code: str) -> None:
-    words = SENTENCES[code]
-    assert names(words.en) - {"cause"} == names(words.zh)
-    assert any("一" <= char <= "鿿" for char in words.zh)
-    finding = Finding(code, "log", dict.fromkeys(names(words.en), 7))
-    assert finding.sentence("en").startswith("log: ")
-    assert finding.sentence("zh").startswith("log：")
-    assert finding.severity in Severity
-
-
-def test_the_report_in_words_and_json(bundle: bytes) -> None:
-    good, bad = audit(bundle), audit(changed(bundle, b'who\\":\\"a-2', b'who\\":\\"b-2'))
-    assert good.to_text("en").startswith("Verified")
-    assert good.to_text("zh").startswith("验证通过")
-    assert "6 entries" in good.to_text("en")
-    assert "content of entry 2" in bad.to_text("en")
-    assert "第 2 条记录的内容" in bad.to_text("zh")
-    said = json.loads(json.dumps(bad.to_dict()))
-    assert said["exit_code"] == 1
-    assert said["findings"][0]["code"] == "bad_opening"
-    assert said["findings"][0]["values"]["index"] == 2
-    assert said["logs"][0]["size"] == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,10 @@ import pytest
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
 from consent.pseudonyms import Pseudonyms
 from consent.purposes import CATEGORIES, PURPOSES, STATE_OF_WORD
-from consent.records import RecordBatch, Scope
-from consent.subjects import Events, SubjectIndex
+from consent.records import RecordBatch, Scope, joined
+from consent.standing import Standing
+from consent.state_machine import check_batch
+from consent.subjects import SubjectIndex
 from protocol.errors import BadInput, ProtocolViolation
 from protocol.secret import Secret
 from tests.consent import made
@@ -44,7 +47,7 @@ def say(stated: Statements, log: list[RecordBatch]) -> RecordBatch:
 def state(log: list[RecordBatch], who: str, recipient: str = "media", category: str = "purchases",
           purpose: str = made.PURPOSE) -> str:  # fmt: skip
     index = SubjectIndex(people(who))
-    events = Events(index)
+    events = Standing(index)
     for batch in log:
         events.add(batch)
     code = events.states((purpose, recipient, category))[0]
@@ -53,11 +56,7 @@ def state(log: list[RecordBatch], who: str, recipient: str = "media", category: 
 
 def withdrawn(who: str, recipient: str = "*") -> RecordBatch:
     about = Scope(PURPOSES, (recipient,), CATEGORIES)
-    one = made.batch(["x"], "withdrawn", about, channel="counter")
-    return RecordBatch(
-        one.scopes, one.record_ids, people(who), one.key_versions, one.scope_codes, one.states,
-        one.times_ms, one.channels,
-    )  # fmt: skip
+    return replace(made.batch(["x"], "withdrawn", about, channel="counter"), subjects=people(who))
 
 
 def test_the_stricter_of_two_rows_for_one_key_wins_in_any_order() -> None:
@@ -180,3 +179,23 @@ def test_words_are_checked() -> None:
         file([row("ann", "refused", "*")])
     with pytest.raises(ProtocolViolation, match="gossip"):
         file([row("ann", "given", category="gossip")])
+
+
+def test_whatever_a_file_says_next_can_be_logged() -> None:
+    """Every pair of states, the first from the file or from the person: no illegal event, and
+    whoever the file does not permit is not permitted."""
+    about = made.scope()
+    for before in STATE_OF_WORD:
+        for channel in ("import", "counter"):
+            for after in STATE_OF_WORD:
+                said = replace(made.batch(["x"], before, about, channel), subjects=people("ann"))
+                log = [said]
+                stated = file([row("ann", after)])
+                more = say(stated, log)
+                check_batch(joined(log), more)
+                log.append(more)
+                permits = STATE_OF_WORD[state(log, "ann")].permits
+                assert permits <= STATE_OF_WORD[after].permits
+                if channel == "import":
+                    assert permits == STATE_OF_WORD[after].permits
+                assert len(say(stated, log)) == 0

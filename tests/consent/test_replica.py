@@ -1,43 +1,58 @@
-"""The node's copy: complete, in order, young enough, and never from a log that went back."""
+"""The node's copy: verified entry by entry, in order, young enough, never of two minds."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from consent.local import LocalConsent
-from consent.port import Head, ReplicaPage
-from consent.records import BATCH_ROWS, RecordBatch, empty_batch
+from consent.checkpoint import Checkpoint
+from consent.leaf import Opening
+from consent.merkle import CompactRange, hash_leaf
+from consent.note import sign_note
+from consent.port import Head, JobEvent, Recorded, ReplicaPage
+from consent.records import RecordBatch
 from consent.replica import Replica
+from consent.trust import AUDITOR, log_signer, witness_signer
 from protocol.errors import Failed, ProtocolViolation, Refused
+from tests import ledgers
 from tests.consent import made
 
 
 class Faulty:
     """A port whose answers can be lost, repeated or bent."""
 
-    def __init__(self, port: LocalConsent) -> None:
-        self.port = port
+    def __init__(self, stand: ledgers.Stand) -> None:
+        self.stand = stand
         self.lose_answers = 0
         self.down = False
         self.bend: Callable[[ReplicaPage], ReplicaPage] = lambda page: page
         self.break_after: int | None = None
 
+    @property
+    def port(self) -> ledgers.LocalConsent:
+        return self.stand.port("retailer")
+
     async def hello(self) -> Head:
         return await self.port.hello()
 
-    async def append(self, batch: RecordBatch) -> Head:
+    async def append(self, batch: RecordBatch) -> Recorded:
         if self.down:
             raise Failed("unavailable", "down")
-        head = await self.port.append(batch)
+        done = await self.port.append(batch)
         if self.lose_answers:
             self.lose_answers -= 1
             raise Failed("unavailable", "the answer is lost")
-        return head
+        return done
 
     async def replicate(self, since: int) -> AsyncIterator[ReplicaPage]:
         if self.down:
@@ -49,6 +64,21 @@ class Faulty:
             yield self.bend(page)
             sent += 1
 
+    def follow(self) -> AsyncGenerator[Head, None]:
+        return self.port.follow()
+
+    async def log_job(self, event: JobEvent) -> Recorded:
+        return await self.port.log_job(event)
+
+    async def proof(self, origin: str, index: int) -> str:
+        return await self.port.proof(origin, index)
+
+    def bundle(self) -> AsyncIterator[bytes]:
+        return self.port.bundle()
+
+    async def erase(self, subject: bytes) -> Recorded:
+        return await self.port.erase(subject)
+
 
 @pytest.fixture
 def clock() -> made.Clock:
@@ -56,13 +86,20 @@ def clock() -> made.Clock:
 
 
 @pytest.fixture
-def port(tmp_path: Path, clock: made.Clock) -> Faulty:
-    return Faulty(LocalConsent(made.store(tmp_path, clock), "retailer"))
+def stand(tmp_path: Path, clock: made.Clock) -> ledgers.Stand:
+    keys = {name: ledgers.new_keys(name) for name in ("retailer", "media")}
+    keys[AUDITOR] = ledgers.new_keys(AUDITOR, AUDITOR)
+    return ledgers.stand(tmp_path / "l", clock, keys, ledgers.new_keys("consent", "consent"))
 
 
 @pytest.fixture
-def replica(tmp_path: Path) -> Replica:
-    return Replica(tmp_path / "replica.sqlite", "retailer")
+def port(stand: ledgers.Stand) -> Faulty:
+    return Faulty(stand)
+
+
+@pytest.fixture
+def replica(tmp_path: Path, stand: ledgers.Stand) -> Replica:
+    return Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
 
 
 def held(replica: Replica) -> list[bytes]:
@@ -70,15 +107,18 @@ def held(replica: Replica) -> list[bytes]:
 
 
 def append(port: Faulty, *batches: RecordBatch) -> None:
-    async def go() -> None:
-        for batch in batches:
-            await port.append(batch)
-
-    asyncio.run(go())
+    for batch in batches:
+        port.stand.ledger.append("retailer", batch).result(20)
 
 
 def sync(replica: Replica, port: Faulty) -> Head:
     return asyncio.run(replica.sync(port))
+
+
+def refusal(replica: Replica, now: float = made.START) -> str:
+    with pytest.raises(Refused) as caught:
+        replica.require_fresh(now)
+    return caught.value.info.code
 
 
 def test_a_copy_grows_with_the_log_and_survives_a_restart(
@@ -90,138 +130,304 @@ def test_a_copy_grows_with_the_log_and_survives_a_restart(
     sync(replica, port)
     sync(replica, port)
     replica.close()
-    again = Replica(tmp_path / "replica.sqlite", "retailer")
+    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust)
     assert held(again) == [made.token(name) for name in "abcd"]
     assert again.applied() == 4
-    assert [len(batch) for batch in again.batches(2)] == [2]
+    assert [(end, len(batch)) for end, batch in again.pages(2)] == [(4, 2)]
+    assert again.require_fresh(made.START).checkpoint.size == 4
 
 
-def test_a_cut_off_pull_goes_on_where_it_was(port: Faulty, replica: Replica) -> None:
-    whole = made.batch([str(number) for number in range(2 * BATCH_ROWS + 1)])
-    append(port, *whole.pieces())
-    port.break_after = 1
+def test_a_cut_off_pull_goes_on_from_the_last_verified_head(port: Faulty, replica: Replica) -> None:
+    append(port, made.batch(["first"]), made.batch([str(n) for n in range(5_000)]))
+    port.break_after = 2  # one page with a checkpoint, one without
     with pytest.raises(Failed, match="cut off"):
         sync(replica, port)
-    with pytest.raises(Refused, match="incomplete") as caught:
-        replica.require_fresh(made.START)
-    assert caught.value.info.code == "consent_behind"
+    assert replica.applied() == 1
+    assert held(replica) == [made.token("first")]  # the unverified page does not count
     port.break_after = None
     sync(replica, port)
     replica.require_fresh(made.START)
-    assert len(held(replica)) == len(set(held(replica))) == len(whole)
+    assert len(held(replica)) == len(set(held(replica))) == 5_001
 
 
-def test_freshness_is_the_services_clock_against_ours(
+def test_freshness_is_the_time_at_which_a_quorum_looked(
     port: Faulty, replica: Replica, clock: made.Clock
 ) -> None:
-    with pytest.raises(Refused, match="no consent record") as caught:
-        replica.require_fresh(clock.now)
-    assert caught.value.info.code == "consent_stale"
+    assert refusal(replica) == "consent_stale"
     assert replica.age(clock.now) is None
     sync(replica, port)  # an empty log that was heard of is fresh: nobody has consented
     replica.require_fresh(clock.now + 300)
     replica.require_fresh(clock.now - 30)
     assert replica.age(clock.now + 20) == pytest.approx(20)
-    with pytest.raises(Refused, match="301 s old, the window is 300 s") as caught:
+    with pytest.raises(Refused, match="301 s old, the window is 300 s"):
         replica.require_fresh(clock.now + 301)
-    assert caught.value.info.code == "consent_stale"
-    with pytest.raises(Refused, match="31 s ahead") as caught:
-        replica.require_fresh(clock.now - 31)
-    assert caught.value.info.code == "consent_clock"
+    assert refusal(replica, clock.now - 31) == "consent_clock"
     clock.now += 301
-    sync(replica, port)
+    assert refusal(replica, clock.now) == "consent_stale"
+    sync(replica, port)  # cosignatures are renewed
     replica.require_fresh(clock.now)
 
 
 @pytest.mark.parametrize("window", [0.0, -1.0, 901.0])
-def test_the_window_has_a_maximum(tmp_path: Path, window: float) -> None:
+def test_the_window_has_a_maximum(tmp_path: Path, stand: ledgers.Stand, window: float) -> None:
     with pytest.raises(ValueError, match="900"):
-        Replica(tmp_path / "r.sqlite", "retailer", window)
+        Replica(tmp_path / "r.sqlite", "retailer", stand.trust, window)
 
 
-def origin(page: ReplicaPage) -> ReplicaPage:
-    return replace(page, head=replace(page.head, origin="assent/ff/consent/retailer"))
+# -- pages that were bent on the way ----------------------------------------------------------
 
 
-def shorter(page: ReplicaPage) -> ReplicaPage:
-    return replace(page, batch=empty_batch(), head=replace(page.head, size=1))
+def entry(page: ReplicaPage, place: int, **change: object) -> ReplicaPage:
+    entries = list(page.entries)
+    if entries:
+        entries[place] = replace(entries[place], **change)  # type: ignore[arg-type]
+    return replace(page, entries=tuple(entries))
 
 
-def gap(page: ReplicaPage) -> ReplicaPage:
-    return replace(page, first=page.first + 1)
+def opened(page: ReplicaPage) -> Opening:
+    opening = page.entries[0].opening
+    assert opening is not None
+    return opening
 
 
-def repeated(page: ReplicaPage) -> ReplicaPage:
-    return replace(page, first=page.first - 1)
+BENT: dict[str, tuple[Callable[[ReplicaPage], ReplicaPage], str]] = {
+    "gap": (lambda page: replace(page, first=page.first + 1), "consent_gap"),
+    "repeated": (lambda page: replace(page, first=page.first - 1), "consent_gap"),
+    "one left out": (lambda page: replace(page, entries=page.entries[1:]), "consent_gap"),
+    "one too many": (
+        lambda page: replace(page, entries=(*page.entries, page.entries[0])),
+        "consent_rollback",
+    ),
+    "changed leaf": (
+        lambda page: entry(page, 0, leaf=page.entries[0].leaf.replace(b"retailer", b"retai1er")),
+        "consent_entry",
+    ),
+    "malformed leaf": (lambda page: entry(page, 0, leaf=b"{}"), "consent_entry"),
+    "another party's leaf": (
+        lambda page: entry(page, 0, leaf=page.entries[0].leaf.replace(b'"retailer"', b'"media"')),
+        "consent_entry",
+    ),
+    "a job's leaf": (
+        lambda page: entry(
+            page, 0, leaf=page.entries[0].leaf.replace(b'"consent"', b'"job.admitted"')
+        ),
+        "consent_entry",
+    ),
+    "another minute": (
+        lambda page: entry(page, 1, leaf=page.entries[1].leaf.replace(b"T0", b"T1", 1)),
+        "consent_inconsistent",
+    ),
+    "dated back": (
+        lambda page: entry(
+            page, 1, leaf=page.entries[1].leaf.replace(b'"time":"20', b'"time":"19')
+        ),
+        "consent_entry",
+    ),
+    "changed body": (
+        lambda page: entry(
+            page,
+            1,
+            opening=Opening(opened(page).salt, opened(page).body.replace(b"withdrawn", b"given")),
+        ),
+        "consent_opening_wrong",
+    ),
+    "changed salt of the first": (
+        lambda page: entry(page, 0, opening=Opening(bytes(32), opened(page).body)),
+        "consent_opening_wrong",
+    ),
+    "short salt": (
+        lambda page: entry(page, 1, opening=Opening(b"", opened(page).body)),
+        "consent_opening_wrong",
+    ),
+    "opening withheld": (lambda page: entry(page, 0, opening=None), "consent_opening_missing"),
+    "no checkpoint at the end": (lambda page: replace(page, checkpoint=""), "consent_behind"),
+    "a note that is none": (lambda page: replace(page, checkpoint="x"), "consent_checkpoint"),
+    "a changed root": (
+        lambda page: replace(page, checkpoint=page.checkpoint.replace("\n4\n", "\n5\n")),
+        "consent_checkpoint",
+    ),
+}
 
 
-def more_than_promised(page: ReplicaPage) -> ReplicaPage:
-    return replace(page, head=replace(page.head, size=page.head.size - 1))
-
-
-@pytest.mark.parametrize(
-    "bend, code",
-    [
-        (origin, "consent_origin"),
-        (shorter, "consent_rollback"),
-        (more_than_promised, "consent_rollback"),
-        (gap, "consent_gap"),
-        (repeated, "consent_gap"),
-    ],
-)
-def test_a_log_that_contradicts_itself_stops_the_gate_at_once(
-    tmp_path: Path,
-    port: Faulty,
-    replica: Replica,
-    bend: Callable[[ReplicaPage], ReplicaPage],
-    code: str,
+@pytest.mark.parametrize("name", BENT)
+def test_whatever_is_bent_stops_the_gate_and_is_remembered(
+    tmp_path: Path, port: Faulty, replica: Replica, name: str
 ) -> None:
+    bend, code = BENT[name]
     append(port, made.batch(["a", "b"]))
     sync(replica, port)
-    append(port, made.batch(["c"]))
+    replica.require_fresh(made.START)
+    append(port, made.batch(["c", "d"], ["withdrawn", "given"]))
     port.bend = bend
     with pytest.raises(ProtocolViolation) as caught:
         sync(replica, port)
     assert caught.value.info.code == code
     replica.close()
-    again = Replica(tmp_path / "replica.sqlite", "retailer")  # remembered
-    with pytest.raises(Refused) as refused:
-        again.require_fresh(made.START)
-    assert refused.value.info.code == "consent_inconsistent"
+    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust)
+    assert refusal(again) == "consent_inconsistent"
     assert again.applied() == 2  # nothing of the bad page was taken
+    assert held(again) == [made.token("a"), made.token("b")]
     port.bend = lambda page: page
     sync(again, port)
     again.require_fresh(made.START)
-    assert len(held(again)) == 3
+    assert len(held(again)) == 4
 
 
-def test_a_lost_database_of_the_service_is_another_log(
-    tmp_path: Path, port: Faulty, replica: Replica, clock: made.Clock
-) -> None:
+def test_another_log_is_not_this_partys(tmp_path: Path, port: Faulty, replica: Replica) -> None:
     append(port, made.batch(["a"], "withdrawn"))
     sync(replica, port)
-    fresh = tmp_path / "fresh"
-    fresh.mkdir()
-    with pytest.raises(ProtocolViolation, match="another log"):
-        sync(replica, Faulty(LocalConsent(made.store(fresh, clock), "retailer")))
+    other = ledgers.stand(
+        tmp_path / "anew", port.stand.clock, port.stand.keys, port.stand.consent
+    )  # the service lost its database and made new logs
+    with pytest.raises(ProtocolViolation):
+        sync(replica, Faulty(other))
+    assert refusal(replica) == "consent_inconsistent"
+
+    class Medias(Faulty):
+        async def hello(self) -> Head:
+            return await self.stand.port("media").hello()
+
+    fresh = Replica(tmp_path / "fresh.sqlite", "retailer", port.stand.trust)
+    with pytest.raises(ProtocolViolation, match="no log of this party"):
+        sync(fresh, Medias(port.stand))
+    other.close()
 
 
-def test_a_service_restored_from_a_backup_is_found(
-    tmp_path: Path, port: Faulty, replica: Replica
+def test_an_older_checkpoint_is_a_log_that_went_back(port: Faulty, replica: Replica) -> None:
+    append(port, made.batch(["a"]))
+    sync(replica, port)
+    old = asyncio.run(port.hello()).checkpoint
+    append(port, made.batch(["a"], "withdrawn"))
+    sync(replica, port)
+    port.bend = lambda page: replace(page, entries=(), checkpoint=old)
+    with pytest.raises(ProtocolViolation, match="shorter"):
+        sync(replica, port)
+    assert refusal(replica) == "consent_inconsistent"
+
+
+def test_without_a_quorum_the_copy_does_not_decide(
+    port: Faulty, replica: Replica, stand: ledgers.Stand
 ) -> None:
     append(port, made.batch(["a"]))
-    database = tmp_path / "consent.sqlite"
-    backup = {p.name: p.read_bytes() for p in tmp_path.glob("consent.sqlite*")}
+
+    def bare(page: ReplicaPage) -> ReplicaPage:
+        head, _, lines = page.checkpoint.partition("\n\n")
+        kept = [line for line in lines.splitlines(keepends=True) if "witness" not in line]
+        one = next(line for line in lines.splitlines(keepends=True) if "witness/" in line)
+        return replace(page, checkpoint=f"{head}\n\n{''.join(kept)}{one}")
+
+    port.bend = bare
+    sync(replica, port)  # genuine, but one of three witnesses is no quorum
+    assert refusal(replica) == "witness_quorum_missing"
+    port.bend = lambda page: page
+    sync(replica, port)
+    replica.require_fresh(made.START)
+
+
+def test_a_log_that_tells_two_stories_is_kept_as_evidence(
+    port: Faulty, replica: Replica, stand: ledgers.Stand
+) -> None:
+    """Both trees signed by the log, the second cosigned by a quorum that colludes."""
     append(port, made.batch(["a"], "withdrawn"))
     sync(replica, port)
-    port.port._store.close()
-    for path in tmp_path.glob("consent.sqlite*"):
-        path.unlink()
-    for name, data in backup.items():
-        (tmp_path / name).write_bytes(data)
-    assert database.exists()
-    with pytest.raises(ProtocolViolation, match="shorter"):
-        sync(replica, Faulty(LocalConsent(made.store(tmp_path), "retailer")))
+    kept = asyncio.run(port.hello()).checkpoint
+    origin = stand.ledger.consent_log("retailer")
+    tree = CompactRange()
+    tree.append(hash_leaf(b"another first"))
+    tree.append(hash_leaf(b"one more"))
+    signers = [
+        log_signer(stand.consent, origin),
+        *(witness_signer(keys, name) for name, keys in stand.keys.items()),
+    ]
+    text = Checkpoint(origin, 2, tree.root()).to_text()
+    note = sign_note(text, signers, int(made.START) + 5)
+    append(port, made.batch(["b"]))
+    port.bend = lambda page: replace(page, checkpoint=note)
+    with pytest.raises(ProtocolViolation) as caught:
+        sync(replica, port)
+    assert caught.value.info.code == "consent_inconsistent"
+    assert refusal(replica) == "consent_inconsistent"
+    ((code, first, second),) = replica.evidence()
+    assert (code, first, second) == ("consent_inconsistent", kept, note)
+    with pytest.raises(ProtocolViolation):
+        sync(replica, port)
+    assert len(replica.evidence()) == 1  # once
+
+
+# -- the disk and the process -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        ("UPDATE head SET size = 1", "consent_behind"),
+        ("UPDATE head SET size = 3", "consent_behind"),
+        ("UPDATE head SET note = replace(note, 'A', 'B')", "consent_checkpoint"),
+        ("UPDATE head SET tree = zeroblob(32)", "consent_behind"),
+    ],
+)
+def test_a_changed_disk_does_not_decide(
+    tmp_path: Path, port: Faulty, replica: Replica, change: str, code: str
+) -> None:
+    append(port, made.batch(["a", "b"]))
+    sync(replica, port)
+    replica.close()
+    with sqlite3.connect(tmp_path / "replica.sqlite") as raw:
+        raw.execute(change)
+    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust)
+    assert refusal(again) == code
+
+
+_KILLED = """
+import asyncio, sys
+from tests.consent.test_replica import Faulty, served
+asyncio.run(served(*sys.argv[1:]))
+"""
+
+
+async def served(folder: str, replica: str) -> None:
+    """Replicates for ever in a process of its own, until it is killed."""
+    stand = ledgers.kept(Path(folder), made.Clock())
+    copy = Replica(Path(replica), "retailer", stand.trust)
+    port = Faulty(stand)
+    number = 0
+    while True:
+        batch = made.batch([f"{os.getpid()}-{number}-{n}" for n in range(400)])
+        await port.append(batch)
+        await copy.sync(port)
+        sys.stdout.write("x\n")
+        sys.stdout.flush()
+        number += 1
+
+
+def test_killed_while_it_replicates_it_is_whole_and_goes_on(
+    tmp_path: Path, stand: ledgers.Stand
+) -> None:
+    ledgers.keep(stand)
+    stand.close()
+    for pause in (0.0, 0.01, 0.03, 0.05):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _KILLED, str(stand.folder), str(tmp_path / "r.sqlite")],
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    again = ledgers.kept(stand.folder, made.Clock())
+    copy = Replica(tmp_path / "r.sqlite", "retailer", again.trust)
+    asyncio.run(copy.sync(Faulty(again)))
+    copy.require_fresh(made.START)
+    found = held(copy)
+    assert len(found) == len(set(found)) == copy.applied()
+    assert len(found) >= 4 * 400
+    assert len(found) % 400 == 0
+    again.close()
+
+
+# -- the overlay ------------------------------------------------------------------------------
 
 
 def test_an_overlay_waits_for_the_service_and_is_logged_once(
@@ -238,7 +444,8 @@ def test_an_overlay_waits_for_the_service_and_is_logged_once(
     with pytest.raises(Failed, match="lost"):
         sync(replica, port)
     assert [len(batch) for batch in replica.overlaid()] == [1]
-    assert sync(replica, port).size == 1  # sent again, stored once
+    sync(replica, port)  # sent again, stored once
+    assert replica.applied() == 1
     assert replica.overlaid() == []
     assert held(replica) == [made.token("a")]
 

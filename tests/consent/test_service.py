@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from consent.store import ConsentStore
 
 from catalog.collaboration import Collaboration, Endpoint, dump_collaboration
 from consent import codec
@@ -23,7 +24,6 @@ from consent.client import ConsentClient
 from consent.records import BATCH_ROWS
 from consent.replica import Replica
 from consent.service import serving
-from consent.store import ConsentStore
 from protocol.errors import Failed, Refused
 from protocol.identity import Keys, create_keys
 from protocol.transport.kit import create_kit
@@ -158,7 +158,7 @@ def test_errors_cross_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert caught.value.info.code == "record_conflict"
 
         broken = codec.batch_to_pb(one)
-        broken.states = b"\x09"
+        broken.states = b"\x0b"
         with pytest.raises(Failed, match="state") as violation:
             await client._ask(client._stub.Append, pb.ConsentAppendRequest(batch=broken))
         assert violation.value.info.code == "bad_record"

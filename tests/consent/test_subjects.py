@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent.subjects import Events, SubjectIndex
+from consent.purposes import State
+from consent.standing import Standing
+from consent.subjects import SubjectIndex
 from tests.consent import made
 
 # Few different prefixes and few different tails: collisions of the sort key are the rule here.
@@ -33,9 +35,9 @@ def test_find_agrees_with_a_set(held: list[tuple[int, int]], asked: list[tuple[i
 
 def test_the_last_event_of_one_batch_counts() -> None:
     index = SubjectIndex(made.tokens(["a", "b"]))
-    events = Events(index)
+    events = Standing(index)
     events.add(made.batch(["a", "a", "b", "stranger"], ["given", "withdrawn", "given", "given"]))
     a, b = index.find(made.tokens(["a", "b"]))
     states = events.states((made.PURPOSE, "media", made.CATEGORY))
-    assert (states[a], states[b], states[-1]) == (6, 1, 0)
+    assert (states[a], states[b], states[-1]) == (State.WITHDRAWN, State.GIVEN, 0)
     assert not events.states((made.PURPOSE, "bank", made.CATEGORY)).any()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
+from consent.store import ConsentStore
 
 from catalog.federation import load_federation
 from catalog.vocabulary import CATEGORIES, PURPOSES
 from consent.local import LocalConsent
 from consent.port import Head, ReplicaPage
 from consent.records import RecordBatch
-from consent.store import ConsentStore
 from party_node import consent_gate
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
@@ -266,13 +266,8 @@ def test_a_withdrawal_elsewhere_arrives_by_polling(tmp_path: Path) -> None:
         await gate.import_everyone()
         # what the portal will do: append to the party's log without asking the node
         taken = next(b for b in stand.service.appended if len(b) == 3)
-        await stand.service.append(
-            RecordBatch(
-                taken.scopes[:1], made.batch(["x"]).record_ids, taken.subjects[:1],
-                np.ones(1, np.uint16), np.zeros(1, np.uint32), np.full(1, 6, np.uint8),
-                np.array([1], np.int64), np.full(1, 3, np.uint8),
-            )
-        )  # fmt: skip
+        withdrawn = made.batch(["x"], "withdrawn", taken.scopes[0], channel="portal")
+        await stand.service.append(replace(withdrawn, subjects=taken.subjects[:1]))
         before = len(gate.eligible(*ASK).rows)
         await gate.sync()
         assert len(gate.eligible(*ASK).rows) < before

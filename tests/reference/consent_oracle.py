@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-STRICTEST_FIRST = ("withdrawn", "refused", "expired", "requested")
+STRICTEST_FIRST = (
+    "withdrawn", "revoked", "refused", "invalidated", "expired", "requested", "deferred", "unknown",
+)  # fmt: skip
 PERMITS = ("given", "renewed")
 Event = tuple[str, Sequence[str], Sequence[str], Sequence[str], str]
 """(subject, purposes, recipients, categories, state), in the order of the log"""
@@ -57,3 +59,35 @@ def eligible(
         reason = next((word for word in STRICTEST_FIRST if word in against), "no_record")
         excluded[reason] = excluded.get(reason, 0) + 1
     return kept, excluded
+
+
+Said = tuple[str, Sequence[str], str, str, int, bool]
+"""(subject, recipients, state or "", flag or "", end in seconds or 0, under an outdated notice)"""
+
+EFFECTS = (
+    "withdrawn", "revoked", "objected", "refused", "restricted", "invalidated", "expired",
+    "notice_outdated", "requested", "deferred", "unknown", "given", "renewed", "no_record",
+)  # fmt: skip
+
+
+def effect(events: Sequence[Said], subject: str, recipient: str, now: int) -> str:
+    """What holds for one person and one recipient, of one purpose and category."""
+    state, end, outdated = "no_record", 0, False
+    objected = restricted = False
+    for who, recipients, said, flag, until, old in events:
+        if who != subject or (recipient not in recipients and "*" not in recipients):
+            continue
+        if said:
+            state, end, outdated = said, until, old
+        objected = flag == "objected" or (objected and flag != "objection_ended")
+        restricted = flag == "restricted" or (restricted and flag != "restriction_ended")
+    against = [state]
+    if state in PERMITS and end and end <= now:
+        against.append("expired")
+    if state in PERMITS and outdated:
+        against.append("notice_outdated")
+    if objected:
+        against.append("objected")
+    if restricted:
+        against.append("restricted")
+    return min(against, key=EFFECTS.index)

@@ -20,8 +20,11 @@ import pytest
 
 from catalog.collaboration import Collaboration, Endpoint
 from consent.client import ConsentClient
+from consent.ledger import Ledger, Places
 from consent.service import serving as consent_serving
-from consent.store import ConsentStore
+from consent.trust import Trust, witness_signer
+from consent.witness import Witness
+from consent.witnessing import WitnessLine
 from coordinator.artifacts import ArtifactFiles
 from coordinator.main import serving as coordinator_serving
 from party_node.consent_gate import NodeGate
@@ -77,12 +80,19 @@ class WireWorld(World):
             self.keys[name] = create_keys(name, role, storage=os.urandom(32), now=start)
         self._stack = AsyncExitStack()
         self._ports: dict[str, int] = {}
+        self._cosigning: list[asyncio.Task[None]] = []
+        self._importing: list[asyncio.Task[None]] = []
         await self._start_services()
         for name in self.companies:
             await self.start_node(name)
+        # At once: the consents of one wait for the witnesses of the others.
+        await asyncio.gather(*self._importing)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        for task in self._cosigning:
+            task.cancel()
+        await asyncio.gather(*self._cosigning, return_exceptions=True)
         for name in list(self.nodes):
             await self.stop_node(name)
         await self._stack.aclose()
@@ -94,13 +104,16 @@ class WireWorld(World):
             consent=Endpoint.of(self.keys["consent"].card),
             parties={name: Endpoint.of(self.keys[name].card) for name in self.companies},
         )
-        self.consent_store = ConsentStore(
-            self._path("consent") / "consent.sqlite", time.time, os.urandom
-        )
-        self._stack.callback(self.consent_store.close)
+        self.trust = Trust.of(collaboration)
+        lines = {name: WitnessLine(name) for name in self.trust.witnesses}
+        self.ledger = Ledger(
+            Places.in_folder(self._path("consent")), self.keys["consent"], self.trust,
+            list(self.companies), lines, time.time, os.urandom,
+        )  # fmt: skip
+        self._stack.callback(self.ledger.close)
         address = "127.0.0.1:0"
         self._ports["consent"] = await self._stack.enter_async_context(
-            consent_serving(self.consent_store, collaboration, self.keys["consent"], address)
+            consent_serving(self.ledger, lines, collaboration, self.keys["consent"], address)
         )
         self._ports["coordinator"] = await self._stack.enter_async_context(
             coordinator_serving(
@@ -142,9 +155,17 @@ class WireWorld(World):
             port=consent_port,
             storage=keys.storage,
             folder=self._path(name),
+            trust=self.trust,
             now=self.now,
             random=os.urandom,
         )
+        witness = Witness(
+            f"sqlite:///{self._path(name)}/witness.sqlite", self.trust.logs(),
+            [witness_signer(keys, name)], time.time,
+        )  # fmt: skip
+        self._stack.callback(witness.close)
+        cosigning = asyncio.create_task(gate.witness(lambda: consent_port.witness(witness)))
+        self._cosigning.append(cosigning)
         node = Node.build(
             party=party,
             keys=keys,
@@ -160,7 +181,7 @@ class WireWorld(World):
             random=os.urandom,
             pace=QUICK_PACE,
         )
-        await import_consents(gate, party)
+        self._importing.append(asyncio.create_task(import_consents(gate, party)))
         self.nodes[name], self.gates[name] = node, gate
         self.desks[name] = Desk(node.ctx, port, dict)
         self.tasks[name] = asyncio.create_task(node.run())

@@ -1,0 +1,169 @@
+"""`assent consent import|verify-receipt`: a file of consents, and what a person checks alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assent.service_commands import NodeFolder
+from assent.service_commands import consent as consent
+from protocol.errors import BadInput, Failed, ProtocolViolation
+
+if TYPE_CHECKING:
+    from consent.policy import Policy
+    from consent.receipt import Receipt
+    from protocol.identity import Card
+
+
+@consent.command("verify-receipt")
+def verify_receipt(
+    receipt: Annotated[Path, typer.Argument(metavar="FILE")],
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="Policy file: logs, witnesses, quorum.")
+    ] = None,
+    collaboration: Annotated[
+        Path | None, typer.Option("--collaboration", help="collaboration.yaml, in its place.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+) -> None:
+    """Verify a person's receipt offline.  Exit 0: it holds; 1: it does not; 2: bad input."""
+    from consent import receipt as receipts
+
+    if (policy is None) == (collaboration is None):
+        raise BadInput(
+            "whose signatures count is for you to say",
+            next_step="pass --policy FILE or --collaboration FILE, one of them",
+        )
+    data = _read(receipt)
+    try:
+        text = data.decode("ascii")
+        trusted, cards = _trust(text, policy, collaboration)
+        found = receipts.verify_receipt(text, trusted, cards)
+    except (ProtocolViolation, UnicodeDecodeError) as error:
+        cause = "this is not a receipt: it is not text"
+        if isinstance(error, ProtocolViolation):
+            cause = error.info.cause
+        if as_json:
+            typer.echo(json.dumps({"verified": False, "cause": cause}, ensure_ascii=False))
+        typer.echo(f"{receipt}: does not verify: {cause}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(_as_json(found) if as_json else _in_words(found))
+
+
+@consent.command("import")
+def consent_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    node: NodeFolder = Path("node"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Record a CSV or Parquet file of consents, once.  Exit 2 if rows were left out as bad."""
+    from party_node.control_client import NodeClient
+
+    if not file.is_file():
+        raise BadInput(f"{file}: {'is not a file' if file.exists() else 'does not exist'}")
+    report = ""
+    quiet = not sys.stderr.isatty()
+    for step in NodeClient(node).import_consents(file):
+        report = step.report or report
+        share = f" {step.done:,} of {step.total:,}" if step.total else ""
+        if not quiet:
+            typer.echo(f"\r\x1b[K{step.doing}{share}", nl=False, err=True)
+    if not quiet:
+        typer.echo(err=True)
+    if not report:
+        raise Failed("node_error", "the node sent no report", next_step="import the file again")
+    said = json.loads(report)
+    if as_json:
+        typer.echo(report)
+    else:
+        typer.echo(
+            f"{said['rows']:,} rows: {said['recorded']:,} recorded, {said['held']:,} held "
+            f"already, {said['repeated']:,} repeated, {said['refused_before']:,} left out "
+            f"because the person had said no, {said['bad']:,} bad"
+        )
+    if said["bad"]:
+        for row, reason in said["bad_rows"]:
+            typer.echo(f"{file} row {row}: {reason}", err=True)
+        if said["bad"] > len(said["bad_rows"]):
+            typer.echo(f"… and {said['bad'] - len(said['bad_rows']):,} more", err=True)
+        raise BadInput(
+            f"{file}: {said['bad']:,} of {said['rows']:,} rows were left out",
+            next_step="correct them and import the file again; the others are recorded",
+        )
+
+
+def _read(path: Path) -> bytes:
+    from consent.receipt import MAX_RECEIPT
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_RECEIPT + 1)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > MAX_RECEIPT:
+        raise BadInput(f"{path}: is too long for a receipt")
+    return data
+
+
+def _trust(
+    text: str, policy: Path | None, collaboration: Path | None
+) -> tuple[Policy, dict[str, Card] | None]:
+    from catalog.collaboration import load_collaboration
+    from consent.errors import ProofError
+    from consent.policy import parse_policy
+    from consent.receipt import claimed_origin
+    from consent.trust import Trust, party_of
+
+    if policy is not None:
+        try:
+            return parse_policy(_read(policy)), None
+        except Failed as error:
+            raise BadInput(f"{policy}: {error.info.cause}") from error
+    assert collaboration is not None
+    loaded = load_collaboration(collaboration)
+    origin = claimed_origin(text)
+    if party_of(origin) not in loaded.parties:
+        raise ProofError("the receipt's log is no consent log of a party of the collaboration")
+    return Trust.of(loaded).policy(origin), {card.name: card for card in loaded.all_cards()}
+
+
+def _as_json(found: Receipt) -> str:
+    from consent.dpv import records_of_batch
+
+    head = found.checkpoint.checkpoint
+    said = {
+        "verified": True,
+        "party": found.party,
+        "record": records_of_batch(found.record, found.party)[0],
+        "log": {"origin": head.origin, "index": found.index, "size": head.size},
+        "logged": found.leaf.time,
+        "witnesses": dict(found.checkpoint.times),
+        "signer": found.signer or None,
+    }
+    return json.dumps(said, ensure_ascii=False, indent=1)
+
+
+def _in_words(found: Receipt) -> str:
+    from consent.dpv import records_of_batch
+
+    record = records_of_batch(found.record, found.party)[0]
+    scope = found.record.scopes[0]
+    event, head = record["event"], found.checkpoint.checkpoint
+    said = [event["event_state"] or "", *event["assent:flags"]]
+    until = event["validity_duration"]["until"]
+    lines = [
+        "this receipt holds",
+        f"  what    {', '.join(word.removeprefix('dpv:') for word in said if word)}",
+        f"  by      {found.party}, for {', '.join(scope.recipients)}",
+        f"  uses    {', '.join(scope.purposes)}",
+        f"  data    {', '.join(scope.categories)}",
+        f"  said    {event['event_time']}" + (f", until {until}" if until else ""),
+        f"  log     {head.origin}, entry {found.index} of {head.size}, in {found.leaf.time}",
+        f"  seen by {', '.join(found.checkpoint.times) or 'no witness'}",
+        f"  signed  by {found.signer or 'a key that is on no card of yours'}",
+    ]
+    return "\n".join(lines)
