@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags]
+python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags|sums]
 """
 
 from __future__ import annotations
@@ -73,9 +73,16 @@ def _complain(name: str, status: str, error: str) -> None:
         sys.exit(f"{name} ended {status}: {error}")
 
 
+def sums(quick: bool) -> list[Row]:
+    from bench.sums_bench import run
+
+    return run(quick)
+
+
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
-    "tags": tags}  # fmt: skip
+    "tags": tags, "sums": sums,
+}  # fmt: skip
 
 
 def machine() -> list[str]:

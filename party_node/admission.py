@@ -117,7 +117,7 @@ def recipients(session: Session) -> list[str]:
 
 
 def account(session: Session) -> Account:
-    """The ledger account that pays: this owner's, towards the requester, for the purpose."""
+    """The ledger account that pays: this owner's, towards who gets it, for the purpose."""
     policy = session.ctx.party.policy
     return Account(
         owner=session.ctx.name,

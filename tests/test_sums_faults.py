@@ -6,8 +6,10 @@ released (architecture.md "The job engine"; docs/ATTACKS.md, "Sums over differen
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from tests import test_sums_kmeans as kmeans
 from tests.faulty_world import (
     BEGIN,
     COMMITTED,
@@ -88,3 +90,17 @@ async def test_a_coordinator_that_leaves_a_party_out(tmp_path, monkeypatch):
         outcome = await world.run(**job())
     assert (outcome.state, outcome.code) == ("failed", "out_of_range")
     assert outcome.result is None
+
+
+@pytest.mark.parametrize("answer", [KILL_NODE, KILL_COORDINATOR])
+async def test_many_rounds_survive_a_kill_in_each(tmp_path, answer):
+    """State between rounds is on the requester's disk, and the answer is still Lloyd's."""
+    tables, x = kmeans.tables(25, (30, 25, 20))
+    init = x[[0, 20, 40, 60]].tolist()
+    async with FaultyWorld(tmp_path, tables, on=once(MADE, answer)) as world:
+        outcome = await world.run(**kmeans.job(init=init, iterations=2))
+        await world.assert_over(outcome)
+        killed = {step for _, _, step, _ in world.kills}
+        assert killed >= {"ask/1", "ask/2", "ask/3", "ask/4", "sum/3/web", "finish/4/app"}
+    want = kmeans.lloyd(x, init, 2)
+    assert np.abs(np.array(outcome.result["centres"]) - want.cluster_centers_).max() < 1e-6

@@ -13,6 +13,7 @@ inertia (half each).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -20,6 +21,7 @@ from math import isqrt, sqrt
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from protocol.errors import Refused
 from protocol.kmeans.lloyd import Floats, Points, closest, labels, step
@@ -196,8 +198,9 @@ class Horizontal:
     def vector(self, question: Json, party: str, rows: EligibleRows) -> Vector:
         points, _ = self._points(party, rows, question.get("weight"))
         if question["step"] == SCALING:
-            firsts = [[exact_sum(feature)] for feature in points.features]
-            return [[len(points)], *firsts, *self._squares(points)]
+            centred = [f - m for f, m in zip(points.features, points.middle, strict=True)]
+            firsts = [[exact_sum(feature)] for feature in centred]
+            return [[len(points)], *firsts, *self._squares(centred)]
         found: Vector = []
         for centres in question["centres"]:
             at = np.array(centres)
@@ -209,12 +212,12 @@ class Horizontal:
             found += [made.counts, *(made.sums[feature::d] for feature in range(d))]
         return found
 
-    def _squares(self, points: Points) -> Vector:
+    def _squares(self, centred: Sequence[npt.NDArray[np.int64]]) -> Vector:
         """Σ value² per feature, each in units of 2^shift."""
         if not self.ground.noise:
-            return [[exact_squares(feature)] for feature in points.features]
+            return [[exact_squares(feature)] for feature in centred]
         found = []
-        for feature, scale in zip(points.features, self._scales, strict=True):
+        for feature, scale in zip(centred, self._scales, strict=True):
             rounded = np.rint(feature.astype(float) ** 2 / 2.0 ** _shift(scale))
             found.append([exact_sum(rounded.astype(np.int64))])
         return found
@@ -338,13 +341,14 @@ class Horizontal:
         columns = []
         for scale in self._scales:
             values, null = self._values(party, scale, rows)
-            columns.append(values - scale.mid)
+            columns.append(values)
             known &= ~null
         if not known.all():
             columns = [column[known] for column in columns]
         reach = max(scale.sensitivity for scale in self._scales)
         weights = np.array(weight if weight is not None else [1.0] * len(columns))
-        return Points(columns, self._unit, weights, reach), known
+        middle = [scale.mid for scale in self._scales]
+        return Points(columns, middle, self._unit, weights, reach), known
 
     def _values(self, party: str, scale: NumberScale, rows: EligibleRows) -> tuple[Any, Mask]:
         column = self.ground.column(party, scale.name)

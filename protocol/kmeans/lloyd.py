@@ -17,15 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-CHUNK = 1 << 15
+Labels = npt.NDArray[np.int32]
+CHUNK = 1 << 11  # people at once: they stay in the cache, and too few to wait for other cores
 
 
 @dataclass(frozen=True)
 class Points:
-    """features: per feature int64[n], centred on the middle of its bounds; unit: what one step of
-    each is in the table's unit; weight: of each squared difference; reach: the largest |value|."""
+    """A party's rows as columns.
+
+    features: per feature int64[n].  middle: what is subtracted from each, so that numbers are
+    small.  unit: what one step of each is in the table's unit.  weight: of each squared
+    difference.  reach: the largest |feature - middle|.
+    """
 
     features: Sequence[npt.NDArray[np.int64]]
+    middle: Sequence[int]
     unit: Floats
     weight: Floats
     reach: int
@@ -33,28 +39,43 @@ class Points:
     def __len__(self) -> int:
         return len(self.features[0])
 
+    @property
+    def scale(self) -> Floats:
+        """What a step of each feature adds to a weighted distance."""
+        return np.asarray(self.unit * np.sqrt(self.weight))
+
     def chunks(self) -> Iterator[Floats]:
-        """float64[rows, d] of integers whose sums over the chunk are exact in float64."""
+        """float64[d, people] of integers whose sums over the chunk are exact in float64."""
         size = max(1, min(CHUNK, (1 << 52) // max(1, self.reach)))
         for start in range(0, len(self), size):
-            yield np.stack([f[start : start + size] for f in self.features], axis=1).astype(float)
+            end = min(start + size, len(self))
+            rows = np.empty((len(self.features), end - start))
+            for j, (feature, middle) in enumerate(zip(self.features, self.middle, strict=True)):
+                np.subtract(feature[start:end], middle, out=rows[j])
+            yield rows
 
 
-def distances(rows: Floats, centres: Floats, points: Points) -> Floats:
-    """float64[rows, k]: weighted squared distance, less what all centres share.
+def nearest(rows: Floats, centres: Floats, scale: Floats) -> Labels:
+    """int32[people]: the nearest centre of each; a tie goes to the first.
 
-    centres: in the rows' integer units, not rounded.
+    centres: float64[k, d] in the rows' integer units, not rounded.
     """
-    scale = points.unit * np.sqrt(points.weight)
     scaled = centres * scale
-    own = np.einsum("kd,kd->k", scaled, scaled)
-    return np.asarray(own - 2.0 * (rows @ (scaled * scale).T))
+    # What all centres share, the length of the row, is left out.
+    gaps = np.einsum("kd,kd->k", scaled, scaled)[:, None] - 2.0 * ((scaled * scale) @ rows)
+    found, best = np.zeros(rows.shape[1], dtype=np.int32), gaps[0]
+    # Over centres, not people: numpy's argmin along the short axis is several times slower.
+    for c in range(1, len(gaps)):
+        nearer = gaps[c] < best
+        found[nearer] = c
+        best = np.minimum(best, gaps[c])
+    return found
 
 
-def labels(points: Points, centres: Floats) -> npt.NDArray[np.int32]:
-    """int32[n]: the nearest centre of each row; a tie goes to the first."""
-    found = [distances(rows, centres, points).argmin(axis=1) for rows in points.chunks()]
-    return np.concatenate([*found, np.zeros(0, np.int64)]).astype(np.int32)
+def labels(points: Points, centres: Floats) -> Labels:
+    """int32[n]."""
+    found = [nearest(rows, centres, points.scale) for rows in points.chunks()]
+    return np.concatenate([*found, np.zeros(0, np.int32)])
 
 
 @dataclass(frozen=True)
@@ -71,11 +92,10 @@ def step(points: Points, centres: Floats) -> Step:
     counts = np.zeros(k, dtype=np.int64)
     sums = [0] * (k * d)
     for rows in points.chunks():
-        near = distances(rows, centres, points).argmin(axis=1)
-        hot = np.zeros((len(rows), k))
-        hot[np.arange(len(rows)), near] = 1.0
+        near = nearest(rows, centres, points.scale)
         counts += np.bincount(near, minlength=k)
-        part = (hot.T @ rows).ravel().tolist()
+        belongs = (np.arange(k, dtype=np.int32)[:, None] == near).astype(np.float64)
+        part = (belongs @ rows.T).ravel().tolist()
         sums = [total + int(value) for total, value in zip(sums, part, strict=True)]
     return Step([int(count) for count in counts], sums)
 
@@ -83,12 +103,11 @@ def step(points: Points, centres: Floats) -> Step:
 def closest(points: Points, centres: Floats) -> tuple[list[int], Floats]:
     """People per centre, and each row's weighted squared distance to its own."""
     k = len(centres)
-    scale = points.unit * np.sqrt(points.weight)
     counts = np.zeros(k, dtype=np.int64)
     found = []
     for rows in points.chunks():
-        near = distances(rows, centres, points).argmin(axis=1)
+        near = nearest(rows, centres, points.scale)
         counts += np.bincount(near, minlength=k)
-        gap = (rows - centres[near]) * scale
-        found.append(np.einsum("nd,nd->n", gap, gap))
+        gap = (rows - centres.T[:, near]) * points.scale[:, None]
+        found.append(np.einsum("dn,dn->n", gap, gap))
     return [int(count) for count in counts], np.concatenate([*found, np.zeros(0)])

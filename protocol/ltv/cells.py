@@ -56,6 +56,12 @@ class HistoryGrid:
     def cells(self) -> int:
         return AGES * self._per_age
 
+    @property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """int64[cells]: 0 for nobody who came back, else 1 + the bin of purchases."""
+        bins = 1 + np.repeat(np.arange(len(PURCHASES)), len(RECENCIES))
+        return np.tile(np.concatenate([[0], bins]), AGES)
+
     def count(self, data: History) -> list[int]:
         span = max(self.longest - self.lowest, 1e-12)
         age = np.clip(((data.age - self.lowest) / span * AGES).astype(np.int64), 0, AGES - 1)
@@ -96,6 +102,11 @@ class SpendingGrid:
     def cells(self) -> int:
         return len(PURCHASES) * AMOUNTS
 
+    @property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """int64[cells]: the bin of purchases."""
+        return np.repeat(np.arange(len(PURCHASES)), AMOUNTS)
+
     def count(self, data: Spending) -> list[int]:
         ratio = np.log(self.largest / self.least)
         step = (np.log(np.maximum(data.m, self.least) / self.least) / ratio * AMOUNTS).astype(int)
@@ -109,12 +120,24 @@ class SpendingGrid:
         return Spending(x, np.tile(value, len(PURCHASES)), weight)
 
 
-def denoised(counts: list[int], sigma: float) -> Floats:
-    """Counts without what is likely noise only: a cell under 2σ is empty, the rest keep their
-    share of the total."""
+def denoised(counts: list[int], groups: npt.NDArray[np.int64], sigma: float) -> Floats:
+    """Counts without what is likely noise only, as weights that are not negative.
+
+    groups: per cell the bin of purchases that it belongs to.  A cell under 2σ is empty; the rest
+    of its group keep the group's total, which is known better than any cell: else the few people
+    with many purchases, each alone in a cell, would be lost, and with them what the fit hangs on.
+    """
     noisy = np.array(counts, dtype=float)
     if sigma == 0:
         return noisy
     kept = np.where(noisy >= 2 * sigma, noisy, 0.0)
-    total = max(float(noisy.sum()), 0.0)
-    return np.asarray(kept * (total / kept.sum())) if kept.sum() > 0 else kept
+    for group in np.unique(groups):
+        here = groups == group
+        total = float(noisy[here].sum())
+        if total < 2 * sigma * np.sqrt(here.sum()):
+            total = float(kept[here].sum())  # not more than noise: what stands out stays
+        elif not kept[here].any():
+            kept[here] = 1.0
+        if (mass := kept[here].sum()) > 0:
+            kept[here] *= total / mass
+    return kept

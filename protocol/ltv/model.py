@@ -178,7 +178,7 @@ class Ltv:
         random = np.random.default_rng(self.ground.seed)  # only says how sure the fit is
         tops, errors = {}, {}
         for fit, counts in zip(self._fits, totals, strict=True):
-            tops[fit] = self._fit(fit, denoised(counts, sigma), None)
+            tops[fit] = self._fit(fit, denoised(counts, self._grids()[fit].groups, sigma), None)
             again = [
                 self._refit(fit, counts, random.normal(0, sigma, len(counts)), tops[fit])
                 for _ in range(REFITS)
@@ -214,8 +214,9 @@ class Ltv:
         self, fit: str, counts: list[int], noise: Floats, start: newton.Start
     ) -> Floats | None:
         noisier = [int(count + n) for count, n in zip(counts, noise, strict=True)]
+        twice = self._sigma * math.sqrt(2)
         try:
-            at = self._fit(fit, denoised(noisier, self._sigma * math.sqrt(2)), start).at
+            at = self._fit(fit, denoised(noisier, self._grids()[fit].groups, twice), start).at
         except Failed:
             return None  # one of a few; the spread is of the others
         return np.array(at)

@@ -91,6 +91,8 @@ class Ground:
         column = self.column(party, name)
         number = rows.numbers[column.attribute]
         factor = 10 ** (self.scale(name).decimals - column.decimals)
+        if factor == 1:
+            return number.values, number.null
         return number.values * np.int64(factor), number.null
 
 

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,106 +13,13 @@ from consent.checkpoint import Checkpoint
 from consent.leaf import Opening
 from consent.merkle import CompactRange, hash_leaf
 from consent.note import sign_note
-from consent.port import Head, JobEvent, Recorded, ReplicaPage
-from consent.records import RecordBatch
+from consent.port import Head, ReplicaPage
 from consent.replica import Replica
-from consent.trust import AUDITOR, log_signer, witness_signer
+from consent.trust import log_signer, witness_signer
 from protocol.errors import Failed, ProtocolViolation, Refused
 from tests import ledgers
 from tests.consent import made
-
-
-class Faulty:
-    """A port whose answers can be lost, repeated or bent."""
-
-    def __init__(self, stand: ledgers.Stand) -> None:
-        self.stand = stand
-        self.lose_answers = 0
-        self.down = False
-        self.bend: Callable[[ReplicaPage], ReplicaPage] = lambda page: page
-        self.break_after: int | None = None
-
-    @property
-    def port(self) -> ledgers.LocalConsent:
-        return self.stand.port("retailer")
-
-    async def hello(self) -> Head:
-        return await self.port.hello()
-
-    async def append(self, batch: RecordBatch) -> Recorded:
-        if self.down:
-            raise Failed("unavailable", "down")
-        done = await self.port.append(batch)
-        if self.lose_answers:
-            self.lose_answers -= 1
-            raise Failed("unavailable", "the answer is lost")
-        return done
-
-    async def replicate(self, since: int) -> AsyncIterator[ReplicaPage]:
-        if self.down:
-            raise Failed("unavailable", "down")
-        sent = 0
-        async for page in self.port.replicate(since):
-            if sent == self.break_after:
-                raise Failed("unavailable", "cut off")
-            yield self.bend(page)
-            sent += 1
-
-    def follow(self) -> AsyncGenerator[Head, None]:
-        return self.port.follow()
-
-    async def log_job(self, event: JobEvent) -> Recorded:
-        return await self.port.log_job(event)
-
-    async def proof(self, origin: str, index: int) -> str:
-        return await self.port.proof(origin, index)
-
-    def bundle(self) -> AsyncIterator[bytes]:
-        return self.port.bundle()
-
-    async def erase(self, subject: bytes) -> Recorded:
-        return await self.port.erase(subject)
-
-
-@pytest.fixture
-def clock() -> made.Clock:
-    return made.Clock()
-
-
-@pytest.fixture
-def stand(tmp_path: Path, clock: made.Clock) -> ledgers.Stand:
-    keys = {name: ledgers.new_keys(name) for name in ("retailer", "media")}
-    keys[AUDITOR] = ledgers.new_keys(AUDITOR, AUDITOR)
-    return ledgers.stand(tmp_path / "l", clock, keys, ledgers.new_keys("consent", "consent"))
-
-
-@pytest.fixture
-def port(stand: ledgers.Stand) -> Faulty:
-    return Faulty(stand)
-
-
-@pytest.fixture
-def replica(tmp_path: Path, stand: ledgers.Stand) -> Replica:
-    return Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
-
-
-def held(replica: Replica) -> list[bytes]:
-    return [row.tobytes() for batch in replica.batches() for row in batch.subjects]
-
-
-def append(port: Faulty, *batches: RecordBatch) -> None:
-    for batch in batches:
-        port.stand.ledger.append("retailer", batch).result(20)
-
-
-def sync(replica: Replica, port: Faulty) -> Head:
-    return asyncio.run(replica.sync(port))
-
-
-def refusal(replica: Replica, now: float = made.START) -> str:
-    with pytest.raises(Refused) as caught:
-        replica.require_fresh(now)
-    return caught.value.info.code
+from tests.consent.replicas import Faulty, append, held, refusal, sync
 
 
 def test_a_copy_grows_with_the_log_and_survives_a_restart(
@@ -352,109 +253,3 @@ def test_a_log_that_tells_two_stories_is_kept_as_evidence(
     with pytest.raises(ProtocolViolation):
         sync(replica, port)
     assert len(replica.evidence()) == 1  # once
-
-
-# -- the disk and the process -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "change, code",
-    [
-        ("UPDATE head SET size = 1", "consent_behind"),
-        ("UPDATE head SET size = 3", "consent_behind"),
-        ("UPDATE head SET note = replace(note, 'A', 'B')", "consent_checkpoint"),
-        ("UPDATE head SET tree = zeroblob(32)", "consent_behind"),
-    ],
-)
-def test_a_changed_disk_does_not_decide(
-    tmp_path: Path, port: Faulty, replica: Replica, change: str, code: str
-) -> None:
-    append(port, made.batch(["a", "b"]))
-    sync(replica, port)
-    replica.close()
-    with sqlite3.connect(tmp_path / "replica.sqlite") as raw:
-        raw.execute(change)
-    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust)
-    assert refusal(again) == code
-
-
-_KILLED = """
-import asyncio, sys
-from tests.consent.test_replica import Faulty, served
-asyncio.run(served(*sys.argv[1:]))
-"""
-
-
-async def served(folder: str, replica: str) -> None:
-    """Replicates for ever in a process of its own, until it is killed."""
-    stand = ledgers.kept(Path(folder), made.Clock())
-    copy = Replica(Path(replica), "retailer", stand.trust)
-    port = Faulty(stand)
-    number = 0
-    while True:
-        batch = made.batch([f"{os.getpid()}-{number}-{n}" for n in range(400)])
-        await port.append(batch)
-        await copy.sync(port)
-        sys.stdout.write("x\n")
-        sys.stdout.flush()
-        number += 1
-
-
-def test_killed_while_it_replicates_it_is_whole_and_goes_on(
-    tmp_path: Path, stand: ledgers.Stand
-) -> None:
-    ledgers.keep(stand)
-    stand.close()
-    for pause in (0.0, 0.01, 0.03, 0.05):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _KILLED, str(stand.folder), str(tmp_path / "r.sqlite")],
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline()
-        time.sleep(pause)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-    again = ledgers.kept(stand.folder, made.Clock())
-    copy = Replica(tmp_path / "r.sqlite", "retailer", again.trust)
-    asyncio.run(copy.sync(Faulty(again)))
-    copy.require_fresh(made.START)
-    found = held(copy)
-    assert len(found) == len(set(found)) == copy.applied()
-    assert len(found) >= 4 * 400
-    assert len(found) % 400 == 0
-    again.close()
-
-
-# -- the overlay ------------------------------------------------------------------------------
-
-
-def test_an_overlay_waits_for_the_service_and_is_logged_once(
-    port: Faulty, replica: Replica
-) -> None:
-    denial = made.batch(["a"], "withdrawn", channel="counter")
-    replica.overlay(denial)
-    port.down = True
-    with pytest.raises(Failed, match="down"):
-        sync(replica, port)
-    assert [len(batch) for batch in replica.overlaid()] == [1]
-    port.down = False
-    port.lose_answers = 1
-    with pytest.raises(Failed, match="lost"):
-        sync(replica, port)
-    assert [len(batch) for batch in replica.overlaid()] == [1]
-    sync(replica, port)  # sent again, stored once
-    assert replica.applied() == 1
-    assert replica.overlaid() == []
-    assert held(replica) == [made.token("a")]
-
-
-def test_two_syncs_at_once_apply_each_record_once(port: Faulty, replica: Replica) -> None:
-    append(port, made.batch(["a", "b"]))
-
-    async def go() -> None:
-        await asyncio.gather(*(replica.sync(port) for _ in range(5)))
-
-    asyncio.run(go())
-    assert len(held(replica)) == 2

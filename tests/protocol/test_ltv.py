@@ -103,7 +103,10 @@ def test_every_person_is_in_one_cell():
     money, some = SpendingGrid(0.5, 500.0, 30.0), x > 0
     counts = money.count(gamma_gamma.Spending(x[some], m[some]))
     assert (sum(counts), len(counts)) == (some.sum(), money.cells)
-    assert denoised([10, 1, -3, 12], 2.0).tolist() == pytest.approx([100 / 11, 0, 0, 120 / 11])
+    groups = np.array([0, 0, 0, 0, 1, 1, 2])
+    found = denoised([10, 1, -3, 12, 3, 3, -1], groups, 2.0)
+    assert found.tolist() == pytest.approx([100 / 11, 0, 0, 120 / 11, 3, 3, 0])
+    assert denoised([3, -2], np.array([0, 0]), 0.0).tolist() == [3, -2]
 
 
 def test_exact_sums_of_large_numbers():
