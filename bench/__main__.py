@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -123,13 +124,18 @@ def main() -> None:
     results = "results-large.json" if arguments.large else "results.json"
     (HERE / results).write_text(json.dumps(found, indent=1) + "\n")
     if arguments.large:
-        return  # its numbers stand in docs/adr/0010 with their date
-    if not arguments.quick and not arguments.only:
+        load = ", ".join(f"{mean:.1f}" for mean in os.getloadavg())
+        (HERE.parent / "docs" / "BENCHMARKS_LARGE.md").write_text(
+            "# Jobs of millions\n\nWritten by `python -m bench --large`, "
+            f"{date.today().isoformat()}; load of the machine over 1, 5 and 15 minutes at the "
+            f"end: {load}.\n\n" + "\n\n".join(machine()) + "\n\n" + table(found) + "\n"
+        )  # fmt: skip
+    elif not arguments.quick and not arguments.only:
         page = HERE.parent / "docs" / "BENCHMARKS.md"
         page.write_text(
             "# Benchmarks\n\nWritten by `make bench`; ratio above 1 = better than the peer. "
             "Repeat it with `make bench`\n(optional peers: `.venv/bin/pip install sf-heu "
-            "pypaillier`).\n\n"
+            "pypaillier`).\nJobs of millions: [BENCHMARKS_LARGE.md](BENCHMARKS_LARGE.md).\n\n"
             + "\n\n".join(machine()) + "\n\n" + table(found) + "\n"
         )  # fmt: skip
 
