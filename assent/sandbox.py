@@ -96,8 +96,16 @@ def _check_tables(federation: Federation) -> None:
 class Sandbox:
     """The running federation; a context manager that stops all it started."""
 
-    def __init__(self, federation: Federation, *, keep: Path | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        federation: Federation,
+        *,
+        keep: Path | None,
+        progress: Progress,
+        start_seconds: float = _START_SECONDS,
+    ) -> None:
         """keep: a new or empty folder, or that of an earlier run.  Raises BadInput for others."""
+        self._patience = start_seconds
         self.federation = federation
         self.progress = progress
         self._kept = keep is not None
@@ -230,7 +238,7 @@ class Sandbox:
 
     def wait_ready(self) -> None:
         """Until every node says so.  Raises Failed when a process ended or took too long."""
-        deadline = time.monotonic() + _START_SECONDS
+        started, allowed = time.monotonic(), self._patience + self._import_allowance()
         waiting = set(self.federation.parties)
         while waiting:
             self._check_children()
@@ -240,15 +248,14 @@ class Sandbox:
                     if client.status(timeout=2.0).get("ready"):
                         waiting.discard(name)
                 except AssentError:
-                    pass  # not listening yet; the deadline below speaks for a node that never does
+                    pass  # not listening yet; the limit below speaks for a node that never does
                 finally:
                     client.close()
-            if waiting and time.monotonic() > deadline + self._import_allowance():
+            if waiting and time.monotonic() > started + allowed:
                 name = sorted(waiting)[0]
                 raise Failed(
                     "not_started",
-                    f"{name} was not ready after {_START_SECONDS:.0f} s: "
-                    f"{_last_line(self.root / name)}",
+                    f"{name} was not ready after {allowed:.0f} s: {_last_line(self.root / name)}",
                     party=name,
                     stage="start",
                     next_step="run `assent doctor`",

@@ -63,6 +63,7 @@ def large() -> list[Row]:
         ("PSI service keyed 10000000 x 10000000", 10_000_000, keyed),
     ):
         measured = service.run_job(n, job)
+        print(table(service.rows(name, measured)), file=sys.stderr, flush=True)
         found += service.rows(name, measured)
         _complain(name, measured.status, measured.error)
     return found

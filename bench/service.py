@@ -110,7 +110,12 @@ def run_job(n: int, job: str, bits: int = 2048) -> Measured:
         federation = write_tables(folder, n, bits, members="members" in job)
         (folder / "JOB.yaml").write_text(job)
         loaded, (spec,) = check(federation, folder / "JOB.yaml")
-        with Sandbox(loaded, keep=folder / "kept", progress=Progress.stderr()) as sandbox:
+        with Sandbox(
+            loaded,
+            keep=folder / "kept",
+            progress=Progress.stderr(),
+            start_seconds=60 + n / 1e4,  # each of n people's consents is recorded first
+        ) as sandbox:
             found = Measured()
             over = threading.Event()
             watch = threading.Thread(target=_watch, args=(sandbox.pids(), found.own_mb, over))
