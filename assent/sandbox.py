@@ -103,11 +103,14 @@ class Sandbox:
         keep: Path | None,
         progress: Progress,
         portal: bool = False,
+        start_seconds: float = _START_SECONDS,
     ) -> None:
         """keep: a new or empty folder, or that of an earlier run.  Raises BadInput for others.
 
         portal: the people's pages as well; their codes go into the portal's `outbox` folder.
+        start_seconds: how long the nodes may take, beside what their tables' sizes allow.
         """
+        self._patience = start_seconds
         self.federation = federation
         self.progress = progress
         self.pages = f"http://{_free_address()}" if portal else ""
@@ -259,7 +262,7 @@ class Sandbox:
 
     def wait_ready(self) -> None:
         """Until every node says so.  Raises Failed when a process ended or took too long."""
-        deadline = time.monotonic() + _START_SECONDS
+        started, allowed = time.monotonic(), self._patience + self._import_allowance()
         waiting = set(self.federation.parties)
         while waiting:
             self._check_children()
@@ -269,15 +272,14 @@ class Sandbox:
                     if client.status(timeout=2.0).get("ready"):
                         waiting.discard(name)
                 except AssentError:
-                    pass  # not listening yet; the deadline below speaks for a node that never does
+                    pass  # not listening yet; the limit below speaks for a node that never does
                 finally:
                     client.close()
-            if waiting and time.monotonic() > deadline + self._import_allowance():
+            if waiting and time.monotonic() > started + allowed:
                 name = sorted(waiting)[0]
                 raise Failed(
                     "not_started",
-                    f"{name} was not ready after {_START_SECONDS:.0f} s: "
-                    f"{_last_line(self.root / name)}",
+                    f"{name} was not ready after {allowed:.0f} s: {_last_line(self.root / name)}",
                     party=name,
                     stage="start",
                     next_step="run `assent doctor`",
@@ -304,8 +306,8 @@ class Sandbox:
         return None
 
     def _import_allowance(self) -> float:
-        """Large tables take longer to load; a second per 20 MB over all of them."""
-        return sum(p.table.stat().st_size for p in self.federation.parties.values()) / 20e6
+        """Large tables take longer to load, packed ones (Parquet) most; a second per 2 MB."""
+        return sum(p.table.stat().st_size for p in self.federation.parties.values()) / 2e6
 
     def until_fallen(self) -> None:
         """Raises Failed when a process ends by itself; otherwise for ever."""

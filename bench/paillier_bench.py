@@ -30,6 +30,7 @@ Row = dict[str, Any]
 ROWS = 8192
 GROUPS = 64
 WEIGHT_BITS = 16
+HEU, PORTABLE = "sf-heu ZPaillier (short exponents)", "our portable kernel"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _heu(bits: int) -> Rates | None:
     encryptor, evaluator, decryptor = kit.encryptor(), kit.evaluator(), kit.decryptor()
     one = encryptor.encrypt_raw(1)
     return Rates(
-        "sf-heu ZPaillier (short exponents)",
+        HEU,
         {
             "encrypt": _rate(lambda: [encryptor.encrypt_raw(1) for _ in range(512)], 512),
             "add": _rate(lambda: [evaluator.add(one, one) for _ in range(2048)], 2048),
@@ -184,8 +185,19 @@ def run(bits_list: list[int]) -> list[Row]:
             for peer in beside:
                 theirs = peer.found[operation]
                 found.append(_row(name, ours[operation], "per second and core", peer.peer, theirs))
+        found += _portable_beside_heu(bits, peers)
         found += _all_cores(key, bits, choice)
     return found
+
+
+def _portable_beside_heu(bits: int, peers: list[Rates]) -> list[Row]:
+    """What the portable path is worth by itself, on a machine without IFMA or with it."""
+    rates = {peer.peer: peer.found["encrypt"] for peer in peers}
+    mine, theirs = rates.get(PORTABLE), rates.get(HEU)
+    if mine is None or theirs is None:
+        return []
+    name = f"Paillier {bits} (portable): {NAMES['encrypt']}"
+    return [_row(name, mine, "per second and core", HEU, theirs)]
 
 
 def _other_kernels(key: PrivateKey, choice: Choice) -> list[Rates]:

@@ -26,6 +26,12 @@ def new_keys(name: str, role: str = "party") -> Keys:
     return create_keys(name, role, storage=os.urandom(32), now=now)
 
 
+def simple(folder: Path, clock: Callable[[], float], *parties: str) -> Stand:
+    """A stand of these parties with keys of its own."""
+    keys = {name: new_keys(name) for name in parties}
+    return stand(folder, clock, keys, new_keys("consent", "consent"))
+
+
 @dataclass
 class Stand:
     """A ledger and all who are around it."""

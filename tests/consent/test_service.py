@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,19 +18,25 @@ from pathlib import Path
 
 import grpc
 import pytest
-from consent.store import ConsentStore
 
 from catalog.collaboration import Collaboration, Endpoint, dump_collaboration
 from consent import codec
 from consent import service as service_module
-from consent.client import ConsentClient
+from consent.checkpoint import parse_checkpoint
+from consent.client import ConsentClient, PortalClient
+from consent.ledger import Ledger, Places
+from consent.note import parse_note
 from consent.records import BATCH_ROWS
 from consent.replica import Replica
 from consent.service import serving
+from consent.trust import Trust, witness_signer
+from consent.witness import Witness
+from consent.witnessing import WitnessLine
 from protocol.errors import Failed, Refused
 from protocol.identity import Keys, create_keys
 from protocol.transport.kit import create_kit
 from protocol.wire import consent_pb2 as pb
+from tests import ledgers
 from tests.consent import made
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -41,7 +50,8 @@ def keys(name: str, role: str = "party", **more: object) -> Keys:
 class Stand:
     """A running service and the keys of everybody."""
 
-    store: ConsentStore
+    ledger: Ledger
+    trust: Trust
     parties: dict[str, Keys]
     service: Keys
     address: str
@@ -62,10 +72,39 @@ def collaboration(service: Keys, parties: dict[str, Keys]) -> Collaboration:
 async def standing(folder: Path, **odd: Keys) -> AsyncIterator[Stand]:
     parties = {"retailer": keys("retailer"), "media": keys("media")} | odd
     service = keys("consent", "consent", address="127.0.0.1:1")
-    store = made.store(folder)
-    async with serving(store, collaboration(service, parties), service, "127.0.0.1:0") as port:
-        yield Stand(store, parties, service, f"127.0.0.1:{port}")
-    store.close()
+    everybody = collaboration(service, parties)
+    trust = Trust.of(everybody)
+    lines = {name: WitnessLine(name) for name in trust.witnesses}
+    ledger = Ledger(
+        Places.in_folder(folder), service, trust, list(parties), lines, made.Clock(), os.urandom,
+        ledgers.QUICK,
+    )  # fmt: skip
+    witnesses = [
+        Witness(
+            f"sqlite:///{folder}/w-{name}.db",
+            trust.logs(),
+            [witness_signer(one, name)],
+            made.Clock(),
+        )
+        for name, one in parties.items()
+    ]
+    async with serving(ledger, lines, everybody, service, "127.0.0.1:0") as port:
+        stand = Stand(ledger, trust, parties, service, f"127.0.0.1:{port}")
+        clients = [stand.client(one) for one in parties.values() if one.card.name != "late"]
+        cosigning = [
+            asyncio.create_task(client.witness(witness))
+            for client, witness in zip(clients, witnesses, strict=False)
+        ]
+        await asyncio.sleep(0.1)
+        yield stand
+        for task in cosigning:
+            task.cancel()
+        await asyncio.gather(*cosigning, return_exceptions=True)
+        for client in clients:
+            await client.close()
+    ledger.close()
+    for witness in witnesses:
+        witness.close()
 
 
 def run(folder: Path, story: Callable[[Stand], Awaitable[None]], **odd: Keys) -> None:
@@ -81,17 +120,18 @@ def test_events_in_replica_out_over_the_wire(tmp_path: Path) -> None:
         retailer, media = (stand.client(stand.parties[name]) for name in ("retailer", "media"))
         whole = made.batch([str(number) for number in range(BATCH_ROWS + 100)])
         for piece in whole.pieces():
-            head = await retailer.append(piece)
-        assert head.size == len(whole)
-        assert head == await retailer.append(next(whole.pieces()))  # a repetition
-        replica = Replica(tmp_path / "replica.sqlite", "retailer")
+            done = await retailer.append(piece)
+        assert done.indexes[-1] == len(whole) - 1
+        again = await retailer.append(next(whole.pieces()))  # a repetition
+        assert again.indexes == tuple(range(BATCH_ROWS))
+        replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
         await replica.sync(retailer)
         copies = [batch.subjects.tobytes() for batch in replica.batches()]
         assert b"".join(copies) == whole.subjects.tobytes()
         # the other party has a log of its own, which is empty
-        assert (await media.hello()).size == 0
+        assert "/media\n0\n" in (await media.hello()).checkpoint
         pages = [page async for page in media.replicate(0)]
-        assert [len(page.batch) for page in pages] == [0]
+        assert [len(page.entries) for page in pages] == [0]
         await retailer.close()
         await media.close()
 
@@ -105,7 +145,7 @@ def test_a_stranger_does_not_get_in(tmp_path: Path) -> None:
             await stranger.append(made.batch(["a"]))
         assert caught.value.info.code == "unavailable"
         assert "doctor" in caught.value.info.next_step
-        assert stand.store.head("retailer").size == 0
+        assert size_of(stand) == 0
         await stranger.close()
 
     run(tmp_path, story)
@@ -166,7 +206,7 @@ def test_errors_cross_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         def full(*_: object) -> None:
             raise Failed("storage_failed", "the disk is full", next_step="make room")
 
-        monkeypatch.setattr(stand.store, "append", full)
+        monkeypatch.setattr(stand.ledger, "append", full)
         with pytest.raises(Failed, match=r"the disk is full.*make room") as failed:
             await client.append(one)
         assert failed.value.info.code == "storage_failed"
@@ -174,7 +214,7 @@ def test_errors_cross_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         def bug(*_: object) -> None:
             raise RuntimeError("ann@x.example")
 
-        monkeypatch.setattr(stand.store, "append", bug)
+        monkeypatch.setattr(stand.ledger, "append", bug)
         with pytest.raises(Failed) as fault:
             await client.append(one)
         assert fault.value.info.code == "consent_failed"
@@ -193,11 +233,23 @@ def test_a_certificate_that_is_nobodys_is_told_so(
         monkeypatch.setattr(service_module.tls, "peer_fingerprint", lambda context: "00")
         client = stand.client(stand.parties["retailer"])
         for call in (client.hello(), client.append(made.batch(["a"]))):
-            with pytest.raises(Failed, match="belongs to no party"):
+            with pytest.raises(Failed, match="belongs to nobody"):
                 await call
         await client.close()
 
     run(tmp_path, story)
+
+
+async def keep_cosigning(client: ConsentClient, witness: Witness) -> None:
+    while True:
+        with contextlib.suppress(Failed):
+            await client.witness(witness)
+        await asyncio.sleep(0.1)
+
+
+def size_of(stand: Stand, party: str = "retailer") -> int:
+    note = stand.ledger.head(stand.ledger.consent_log(party)).checkpoint
+    return parse_checkpoint(parse_note(note).text).size
 
 
 def free_address() -> str:
@@ -227,10 +279,17 @@ def test_the_process_is_killed_and_comes_back(tmp_path: Path) -> None:
 
     async def story() -> None:
         client = ConsentClient(service.card, retailer, 20.0)
-        replica = Replica(tmp_path / "replica.sqlite", "retailer")
+        trust = Trust.of(collaboration(service, {"retailer": retailer}))
+        replica = Replica(tmp_path / "replica.sqlite", "retailer", trust)
+        witness = Witness(
+            f"sqlite:///{tmp_path}/w.db", trust.logs(), [witness_signer(retailer, "retailer")],
+            time.time,
+        )  # fmt: skip
         child = spawn()
+        cosigning = asyncio.create_task(keep_cosigning(client, witness))
+        denial = made.batch(["a", "b"], "withdrawn", channel="counter")  # waits for no witness
         try:
-            assert (await client.append(made.batch(["a", "b"]))).size == 2
+            assert (await client.append(denial)).indexes == (0, 1)
             await replica.sync(client)
             second = spawn()  # a second service on the same folder says so and ends
             _, told = await asyncio.to_thread(second.communicate)
@@ -243,25 +302,29 @@ def test_the_process_is_killed_and_comes_back(tmp_path: Path) -> None:
                 await impatient.append(made.batch(["c"]))
             await impatient.close()
             child = spawn()
-            assert (await client.append(made.batch(["c"]))).size == 3
+            later = made.batch(["c"], "withdrawn", channel="counter")
+            assert (await client.append(later)).indexes == (2,)
             await replica.sync(client)
             assert replica.applied() == 3
             child.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(child.wait, 10) == 0
         finally:
+            cosigning.cancel()
+            await asyncio.gather(cosigning, return_exceptions=True)
             child.kill()
             child.wait()
             await client.close()
+            witness.close()
 
     asyncio.run(story())
-    assert (tmp_path / "consent" / "consent.sqlite").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "consent" / "log.sqlite").stat().st_mode & 0o077 == 0
 
 
 def test_a_taken_address_is_said_in_words(tmp_path: Path) -> None:
     async def story(stand: Stand) -> None:
         taken = collaboration(stand.service, stand.parties)
         with pytest.raises(Failed, match="cannot listen"):
-            async with serving(stand.store, taken, stand.service, stand.address):
+            async with serving(stand.ledger, {}, taken, stand.service, stand.address):
                 pass
 
     run(tmp_path, story)
@@ -271,8 +334,8 @@ def test_a_stale_copy_refuses_when_the_service_is_gone(tmp_path: Path) -> None:
     clock = made.Clock()
 
     async def go() -> None:
-        replica = Replica(tmp_path / "replica.sqlite", "retailer")
         async with standing(tmp_path) as stand:
+            replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
             client = stand.client(stand.parties["retailer"], timeout=1.0)
             await replica.sync(client)
         replica.require_fresh(clock.now)
@@ -284,3 +347,39 @@ def test_a_stale_copy_refuses_when_the_service_is_gone(tmp_path: Path) -> None:
         await client.close()
 
     asyncio.run(go())
+
+
+def test_a_new_head_is_pushed_and_roles_are_kept_apart(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        retailer = stand.client(stand.parties["retailer"])
+        heads = retailer.follow()
+        first = await anext(heads)
+        done = await retailer.append(made.batch(["a"]))
+        assert "/retailer\n0\n" in first.checkpoint
+        async with asyncio.timeout(10):  # cosignatures of the old head may come in between
+            while "/retailer\n1\n" not in (await anext(heads)).checkpoint:
+                pass
+        await heads.aclose()
+        proof = await retailer.proof(done.origin, 0)
+        assert proof.startswith("c2sp.org/tlog-proof")
+        file = await retailer.file(done.origin, "checkpoint")
+        assert file is not None
+        assert await retailer.file(done.origin, "nothing") is None
+        lines = [line async for line in retailer.bundle()]
+        assert lines[0] == b'{"assent_bundle":1}\n'
+        # a party is not the portal
+        address = replace(stand.service.card, address=stand.address)
+        posing = PortalClient(address, stand.parties["retailer"], 5.0)
+        for call in (
+            posing.subject("media", made.token("a")),
+            posing.append_for("media", made.batch(["a"], channel="portal")),
+            posing.erase_for("media", made.token("a")),
+        ):
+            with pytest.raises(Failed, match="not for the role party"):
+                await call
+        with pytest.raises(Failed, match="32 bytes"):
+            await retailer.erase(b"short")
+        await posing.close()
+        await retailer.close()
+
+    run(tmp_path, story)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from consent.store import ConsentStore
 
 from catalog.federation import load_federation
 from catalog.vocabulary import CATEGORIES, PURPOSES
+from consent.checkpoint import parse_checkpoint
 from consent.local import LocalConsent
-from consent.port import Head, ReplicaPage
+from consent.note import parse_note
+from consent.port import Head, JobEvent, Recorded, ReplicaPage
 from consent.records import RecordBatch
 from party_node import consent_gate
 from party_node.consent_gate import NodeGate
@@ -23,6 +25,7 @@ from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
 from protocol.errors import BadInput, Failed, Refused
 from protocol.secret import Secret
+from tests import ledgers
 from tests.consent import made
 
 EMAIL = ["ann@x.example", "bob@x.example", None, None, "ann@x.example"]
@@ -42,8 +45,8 @@ class Table:
 class Service:
     """The port, with a plug."""
 
-    def __init__(self, store: ConsentStore, party: str) -> None:
-        self._port = LocalConsent(store, party)
+    def __init__(self, port: LocalConsent) -> None:
+        self._port = port
         self.down = False
         self.hanging = False
         self.appended: list[RecordBatch] = []
@@ -58,7 +61,7 @@ class Service:
         await self._reach()
         return await self._port.hello()
 
-    async def append(self, batch: RecordBatch) -> Head:
+    async def append(self, batch: RecordBatch) -> Recorded:
         await self._reach()
         self.appended.append(batch)
         return await self._port.append(batch)
@@ -68,13 +71,40 @@ class Service:
         async for page in self._port.replicate(since):
             yield page
 
+    async def follow(self) -> AsyncGenerator[Head, None]:
+        await self._reach()
+        async with aclosing(self._port.follow()) as heads:
+            async for head in heads:
+                await self._reach()
+                yield head
+
+    async def log_job(self, event: JobEvent) -> Recorded:
+        return await self._port.log_job(event)
+
+    async def proof(self, origin: str, index: int) -> str:
+        return await self._port.proof(origin, index)
+
+    def bundle(self) -> AsyncIterator[bytes]:
+        return self._port.bundle()
+
+    async def erase(self, subject: bytes) -> Recorded:
+        return await self._port.erase(subject)
+
 
 class Stand:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = made.Clock()
-        self.store = made.store(folder, self.clock)
-        self.service = Service(self.store, "retailer")
+        names = ("retailer", "media", "bank")
+        self.ledger = ledgers.simple(folder / "ledger", self.clock, *names)
+        self.service = Service(self.ledger.port("retailer"))
+
+    @property
+    def size(self) -> int:
+        """Entries in the log of the retailer."""
+        origin = self.ledger.ledger.consent_log("retailer")
+        note = self.ledger.ledger.head(origin).checkpoint
+        return parse_checkpoint(parse_note(note).text).size
 
     async def open(self, kinds: Sequence[str] = ("email", "phone"), key: bytes = b"k") -> NodeGate:
         return await NodeGate.open(
@@ -85,6 +115,7 @@ class Stand:
             port=self.service,
             storage=Secret(key * 32),
             folder=self.folder,
+            trust=self.ledger.trust,
             now=self.clock,
             random=os.urandom,
         )
@@ -164,12 +195,12 @@ def test_a_withdrawal_needs_no_service(tmp_path: Path) -> None:
     async def story(stand: Stand) -> None:
         gate = await stand.open()
         await gate.import_everyone()
-        size = stand.store.head("retailer").size
+        size = stand.size
         stand.service.down = True
         done = await gate.withdraw("email", "ann@x.example")
         assert (done.rows, done.logged) == (2, False)
         assert list(gate.eligible(*ASK).rows) == [1, 2]
-        assert stand.store.head("retailer").size == size
+        assert stand.size == size
         with pytest.raises(Failed, match="does not answer"):
             await gate.record("email", "bob@x.example", "given")  # a permit is not taken on credit
         gate.close()
@@ -177,7 +208,7 @@ def test_a_withdrawal_needs_no_service(tmp_path: Path) -> None:
         assert list(again.eligible(*ASK).rows) == [1, 2]
         stand.service.down = False
         await again.sync()
-        assert stand.store.head("retailer").size == size + 1
+        assert stand.size == size + 1
         assert list(again.eligible(*ASK).rows) == [1, 2]
 
     run(tmp_path, story)
@@ -203,7 +234,7 @@ def test_a_withdrawal_of_somebody_who_is_not_in_the_table_is_kept(tmp_path: Path
     async def story(stand: Stand) -> None:
         gate = await stand.open()
         assert (await gate.withdraw("email", "later@x.example")).rows == 0
-        assert stand.store.head("retailer").size == 1
+        assert stand.size == 1
 
     run(tmp_path, story)
 
@@ -228,7 +259,7 @@ def test_words_are_checked_before_anything_is_recorded(
         fields = {"kind": "email", "identifier": "ann@x.example", "state": "given"} | arguments
         with pytest.raises(BadInput, match=said):
             await gate.record(**fields)  # type: ignore[arg-type]
-        assert stand.store.head("retailer").size == 0
+        assert stand.size == 0
 
     run(tmp_path, story)
 
@@ -281,8 +312,8 @@ def test_identifiers_do_not_reach_the_service(tmp_path: Path) -> None:
         await load(gate, [row("ann@x.example", "given")])
         await gate.withdraw("phone", "+8613800000003")
         gate.close()
-        stand.store.close()
-        disk = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        stand.ledger.close()
+        disk = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
         assert b"audience_insight" in disk  # the search sees what is there
         for word in (b"ann@x", b"x.example", b"13800000003", b"email", b"k" * 32):
             assert word not in disk
@@ -342,7 +373,8 @@ def test_from_files_to_rows(tmp_path: Path) -> None:
             folder.mkdir()
             gate = await NodeGate.open(
                 party=name, parties=list(parties), kinds=list(party.ids),
-                identifiers=Dataset.load(party), port=LocalConsent(stand.store, name),
+                identifiers=Dataset.load(party), port=stand.ledger.port(name),
+                trust=stand.ledger.trust,
                 storage=Secret(b"k" * 32), folder=folder, now=stand.clock, random=os.urandom,
             )  # fmt: skip
             if party.consents_file is None:
