@@ -2,7 +2,8 @@
 
 What: writes the companies into FOLDER/data, runs both jobs through `assent sandbox run`'s own
 code (real processes, mTLS), prints what the retailer gets and what each side could see, and
-leaves FOLDER/result.json and FOLDER/report.html.
+leaves FOLDER/result.json and FOLDER/report.html.  Then one person withdraws in the portal
+(`assent.demo_consent`).
 Who runs it: whoever tries Assent; `make demo`.
 Learns: this process starts the whole federation, so it could see both tables; a real company
 sees its own side only, as the printed table says.
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from assent.demo_consent import tell
 from assent.demo_data import write_demo
 from assent.report import EXCLUSIONS, write_report
 from assent.report_tables import Table, number, size, standing_out, tables, words
@@ -91,6 +93,10 @@ def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     for result in results:
         show(result, console)
     show_sides(results, console)
+    console.print()
+    console.rule(Text("one person withdraws", style="bold"), align="left")
+    tell(folder / "withdrawal", lambda line: console.print(Text(line)), Progress.stderr())
+    seconds = time.monotonic() - started
     console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}", soft_wrap=True)
     console.print(f"The same as data: {folder / 'result.json'}", soft_wrap=True)
     return code

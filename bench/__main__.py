@@ -1,6 +1,6 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags|sums] [--large]
+python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags|sums|log|withdrawal] [--large]
 """
 
 from __future__ import annotations
@@ -98,9 +98,21 @@ def sums(quick: bool) -> list[Row]:
     return run(quick)
 
 
+def log(quick: bool) -> list[Row]:
+    from bench import log_bench
+
+    return log_bench.run(50_000 if quick else 1_000_000)
+
+
+def withdrawal(quick: bool) -> list[Row]:
+    from bench import withdrawal_bench
+
+    return withdrawal_bench.run()
+
+
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
-    "tags": tags, "sums": sums,
+    "tags": tags, "sums": sums, "log": log, "withdrawal": withdrawal,
 }  # fmt: skip
 
 

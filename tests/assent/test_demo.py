@@ -71,6 +71,7 @@ def test_the_run_writes_data_result_and_report(
         return 3, [result()]
 
     monkeypatch.setitem(sys.modules, "assent.sandbox", types.SimpleNamespace(run=run))
+    monkeypatch.setattr(demo, "tell", lambda folder, say, progress: say(f"story in {folder}"))
     assert demo.main(["--folder", str(tmp_path)]) == 3
     ((federation, job, options),) = calls
     assert federation == tmp_path / "data/FEDERATION.yaml"
@@ -78,7 +79,9 @@ def test_the_run_writes_data_result_and_report(
     assert options["out"] == tmp_path / "result.json"
     assert options["keep"] is None
     assert "made up by the demo" in (tmp_path / "report.html").read_text("utf-8")
-    assert "report.html" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "report.html" in said
+    assert f"story in {tmp_path / 'withdrawal'}" in said.replace("\n", "")
 
 
 def test_an_error_is_one_sentence_and_its_exit_code(
