@@ -134,6 +134,12 @@ class Sandbox:
     def node(self, party: str) -> NodeClient:
         return NodeClient(self.root / party)
 
+    def _console(self, party: str) -> str:
+        try:
+            return (self.root / party / "console.url").read_text("utf-8").strip()
+        except OSError:
+            return "not served"
+
     @property
     def outbox(self) -> Path:
         """Where the portal puts its messages instead of sending them."""
@@ -147,7 +153,8 @@ class Sandbox:
         """What a person may want to know of the running federation."""
         servers = [f"{name:12} listens on {address}" for name, address in self._addresses.items()]
         nodes = [
-            f"{name:12} has its node in {self.root / name}" for name in self.federation.parties
+            f"{name:12} has its node in {self.root / name}; its pages: {self._console(name)}"
+            for name in self.federation.parties
         ]
         asker = next(iter(self.federation.parties))
         people = [f"people       see their pages at {self.pages}; sign-in codes arrive in "

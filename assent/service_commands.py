@@ -168,6 +168,20 @@ def node_consent(
     typer.echo(message)
 
 
+@node.command("console")
+def node_console(folder: NodeFolder = Path("node")) -> None:
+    """Print the address of this node's pages, with the token that opens them."""
+    from party_node.console.serve import ADDRESS
+
+    try:
+        typer.echo((folder / ADDRESS).read_text("utf-8"), nl=False)
+    except OSError as error:
+        raise BadInput(
+            f"{folder / ADDRESS}: cannot be read ({error.strerror})",
+            next_step="start the node, or name its folder with --node",
+        ) from error
+
+
 @coordinator.command("run")
 def coordinator_run(
     collaboration: CollaborationFile,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -159,6 +159,21 @@ class NodeGate:
     ) -> Eligibility:
         """The rows that may take part, and how many may not for which reason; refuses if stale."""
         return self._gate.eligible(purpose, recipients, categories, self._now())
+
+    def log_state(self) -> dict[str, Any]:
+        """For the owner's pages: name, size, age and evidence of the log, and why it refuses."""
+        head, refusal = self._replica.head(), ""
+        try:
+            self.require_fresh(self._now())
+        except AssentError as error:
+            refusal = error.info.cause
+        return {
+            "origin": head.origin if head else "",
+            "size": self._replica.applied(),
+            "age": self.age(),
+            "evidence": len(self._replica.evidence()),
+            "refusal": refusal,
+        }
 
     def age(self) -> float | None:
         """Seconds since the replica was whole; None before the first time."""

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -88,6 +88,7 @@ async def _serve(
     from consent.client import ConsentClient
     from consent.trust import Trust, witness_signer
     from consent.witness import Witness
+    from party_node.console.serve import serving_console
     from party_node.control import serve
     from party_node.desk import Desk
     from party_node.node import Node
@@ -145,7 +146,7 @@ async def _serve(
     state["doing"] = "recording consents"
     importing = asyncio.create_task(import_consents(gate, party))
     await asyncio.wait([importing, waiter], return_when=asyncio.FIRST_COMPLETED)
-    tasks = [cosigning, importing]
+    tasks, stack = [cosigning, importing], AsyncExitStack()
     if not stop.is_set():
         importing.result()  # raises what is wrong with the file or the ledger
         tasks = [cosigning, asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
@@ -155,12 +156,16 @@ async def _serve(
             tasks.append(asyncio.create_task(profile.follow()))
         if ingest:
             tasks.append(asyncio.create_task(take_events(profiles, data, ingest)))
-        state |= {"ready": True, "doing": "waiting for steps"}
+        console = await stack.enter_async_context(
+            serving_console(node.ctx, consent_port, collaboration)
+        )
+        state |= {"ready": True, "doing": "waiting for steps", "console": console}
         _log.info("ready")
     done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, waiter):
         task.cancel()
     await asyncio.gather(*tasks, waiter, return_exceptions=True)
+    await stack.aclose()
     await server.stop(0.5)
     await port.close()
     await consent_port.close()
