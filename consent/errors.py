@@ -36,5 +36,5 @@ def error_of_details(details: str) -> AssentError | None:
         fields = json.loads(details)
         status = fields.pop("status")
         return from_info(ErrorInfo(**{key: str(value) for key, value in fields.items()}), status)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -308,9 +308,12 @@ class SqlOpenings:
 
     def _select(self, *conditions: sa.ColumnElement[bool]) -> list[StoredOpening]:
         columns = (OPENINGS.c[name] for name in ("place", "event", "subject", "salt", "body"))
-        query = sa.select(*columns).where(self._ours, *conditions).order_by(OPENINGS.c.place)
+        # Sorted here: told to sort, SQLite walks the whole log in order of place instead of
+        # looking a person or an id up in its index.
+        query = sa.select(*columns).where(self._ours, *conditions)
         with failing_closed(), self._engine.connect() as db:
-            return [_opening(*row) for row in db.execute(query)]
+            found = [_opening(*row) for row in db.execute(query)]
+        return sorted(found, key=lambda one: one.index)
 
 
 def _opening(

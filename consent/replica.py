@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,9 @@ class Replica:
         self.window = window
         self._trust = trust
         self._engine = open_url(f"sqlite:///{path}", _META, ())
+        # What else this party keeps of the erased records; called before they leave the copy,
+        # and again if the process was killed in between.
+        self.on_erased: Callable[[RecordBatch], None] = lambda batch: None
         self._syncing = asyncio.Lock()
         self._applying = threading.Lock()
 
@@ -148,14 +151,16 @@ class Replica:
                 except ProtocolViolation as error:
                     self._keep_evidence(error, page.checkpoint)
                     raise
+            erased = np.array(sorted(stretch.erased), np.int64)
+            if checked is not None and len(erased):
+                # Before the head moves: who is killed in between sees the same stretch again.
+                self._erase(erased)
             with writing(self._engine) as db:
                 if found.entries:
-                    db.execute(_PAGES.insert().values(_row(found)))
+                    db.execute(_PAGES.insert().values(_row(found.without(erased))))
                 if checked is not None:
                     self._apply(db, stretch, checked, origin)
             if checked is not None:
-                if stretch.erased:
-                    self._erase(sorted(stretch.erased))
                 stretch.missing.clear()
                 stretch.erased.clear()
             return checked
@@ -176,24 +181,25 @@ class Replica:
         else:
             db.execute(_HEAD.insert().values(id=1, **values))
 
-    def _erase(self, indexes: list[int]) -> None:
+    def _erase(self, gone: npt.NDArray[np.int64]) -> None:
         """Records of erased people leave this copy as well, with every byte."""
-        gone = np.array(indexes, np.int64)
         with writing(self._engine) as db:
             # The page with the smallest index may begin before it.
             start = db.execute(
-                sa.select(sa.func.max(_PAGES.c.first)).where(_PAGES.c.first <= indexes[0])
+                sa.select(sa.func.max(_PAGES.c.first)).where(_PAGES.c.first <= int(gone[0]))
             ).scalar()
             rows = db.execute(
                 sa.select(_PAGES.c.first, _PAGES.c.indexes, _PAGES.c.batch)
                 .where(_PAGES.c.first >= (start or 0))
-                .where(_PAGES.c.first <= indexes[-1])
+                .where(_PAGES.c.first <= int(gone[-1]))
             ).all()
             for first, places, batch in rows:
                 kept = ~np.isin(_places(places), gone)
                 if kept.all():
                     continue
-                left = batch_from_bytes(blob(batch)).take(np.flatnonzero(kept))
+                whole = batch_from_bytes(blob(batch))
+                self.on_erased(whole.take(np.flatnonzero(~kept)))
+                left = whole.take(np.flatnonzero(kept))
                 db.execute(
                     _PAGES.update()
                     .where(_PAGES.c.first == first)

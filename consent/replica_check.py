@@ -9,7 +9,7 @@ can open, and that no later entry of the same stretch lists as erased, fails clo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,13 @@ class CheckedPage:
     batch: RecordBatch
     indexes: npt.NDArray[np.int64]
     erased: tuple[int, ...]
+
+    def without(self, erased: npt.NDArray[np.int64]) -> CheckedPage:
+        """Without the records at these indexes, whose openings were still on their way."""
+        kept = np.flatnonzero(~np.isin(self.indexes, erased))
+        if len(kept) == len(self.indexes):
+            return self
+        return replace(self, batch=self.batch.take(kept), indexes=self.indexes[kept])
 
 
 @dataclass

@@ -21,11 +21,10 @@ from consent.pseudonyms import Pseudonyms
 from consent.records import RecordBatch
 from party_node.bulk_file import BulkFile, read_bulk
 from party_node.consent_gate import NodeGate
-from party_node.evidence import SALT_BYTES, EvidenceStore, digests
+from party_node.evidence import EVIDENCE_FILE, SALT_BYTES, EvidenceStore, digests
 from protocol.errors import BadInput
 from protocol.wire import node_pb2 as pb
 
-EVIDENCE_FILE = "consent_evidence.sqlite"
 LISTED = 1000  # bad rows that a report names one by one
 MAX_BYTES = 8 << 30
 

@@ -34,7 +34,7 @@ from consent.records import RecordBatch, Scope, new_batch
 from consent.replica import WINDOW_SECONDS, Replica
 from consent.subjects import SubjectIndex
 from consent.trust import Trust
-from party_node.person_lookup import PersonLookup
+from party_node.person_lookup import PersonLookup, Rows
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
@@ -139,6 +139,15 @@ class NodeGate:
 
     def close(self) -> None:
         self._replica.close()
+
+    def when_erased(self, forget: Callable[[Rows, Sequence[bytes]], None]) -> None:
+        """`forget` is told the rows and record ids of everybody whose records are erased."""
+
+        def erased(batch: RecordBatch) -> None:
+            subjects = [subject.tobytes() for subject in np.unique(batch.subjects, axis=0)]
+            forget(self.lookup.rows_of(subjects), [one.tobytes() for one in batch.record_ids])
+
+        self._replica.on_erased = erased
 
     @property
     def lookup(self) -> PersonLookup:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+EVIDENCE_FILE = "consent_evidence.sqlite"
 SALT_BYTES = 16
 U8 = npt.NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ Who runs it: `party_node.main` over sockets, `tests/world.py` in memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -14,12 +14,14 @@ from pathlib import Path
 from catalog.federation import Party
 from party_node.consent_gate import NodeGate
 from party_node.dataset import Dataset
+from party_node.evidence import EVIDENCE_FILE, EvidenceStore
 from party_node.handlers import ended, handlers, signer, verifier
 from party_node.job_log import JobLog, Send
 from party_node.keyed_tokens import duckdb_prf
 from party_node.ledger import Ledger
 from party_node.noise_opendp import OpenDPNoise
 from party_node.outcome import seal_error
+from party_node.person_lookup import Rows
 from party_node.records import Records
 from party_node.rights_requests import RightsRequests
 from party_node.runner import Pace, Runner
@@ -88,6 +90,13 @@ class Node:
             make_key=make_key,
             freshness=freshness,
         )
+        evidence = EvidenceStore(folder / EVIDENCE_FILE)
+
+        def forget(rows: Rows, records: Sequence[bytes]) -> None:
+            ctx.job_log.forget(rows)
+            evidence.erase(records)
+
+        gate.when_erased(forget)
         runner = Runner(
             party=party.name,
             port=port,

@@ -21,9 +21,9 @@ from protocol.transport.kit import load_kit, write_private
 QUICK = Pace(linger=0.0, grace=0.0)
 
 
-def new_keys(name: str, role: str = "party") -> Keys:
+def new_keys(name: str, role: str = "party", address: str = "") -> Keys:
     now = datetime.datetime.now(datetime.UTC)
-    return create_keys(name, role, storage=os.urandom(32), now=now)
+    return create_keys(name, role, storage=os.urandom(32), now=now, address=address)
 
 
 def simple(folder: Path, clock: Callable[[], float], *parties: str) -> Stand:
@@ -78,8 +78,12 @@ def stand(
     keys: Mapping[str, Keys],
     consent: Keys,
     pace: Pace = QUICK,
+    cosigners: Mapping[str, Cosigner] | None = None,
 ) -> Stand:
-    """keys: of every party, and of the auditor under that name where there is one."""
+    """keys: of every party, and of the auditor under that name where there is one.
+
+    cosigners: how the ledger reaches its witnesses; None: directly.
+    """
     trust = Trust(consent.card, {name: one.card for name, one in keys.items()})
     folder.mkdir(parents=True, exist_ok=True)
     witnesses = {
@@ -91,7 +95,7 @@ def stand(
         )
         for name, one in keys.items()
     }
-    ledger = _ledger(folder, consent, trust, witnesses, clock, keys, pace)
+    ledger = _ledger(folder, consent, trust, cosigners or witnesses, clock, keys, pace)
     return Stand(folder, keys, consent, clock, trust, witnesses, ledger)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import numpy as np
@@ -15,7 +16,7 @@ from consent.leaf import JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, parse_leaf
 from consent.local import LocalConsent
 from consent.trust import AUDITOR
 from party_node.dataset import Dataset
-from protocol.errors import Failed, Refused
+from protocol.errors import Failed, ProtocolViolation, Refused
 from tests.faulty_world import BEGIN, COMMITTED, KILL_COORDINATOR, KILL_NODE, MADE, FaultyWorld
 from tests.test_jobs import companies, crosstab_job
 from tests.world import World
@@ -189,3 +190,22 @@ async def test_a_stored_answer_and_a_plan_say_nothing_new(tmp_path):
         await all_said(world)
         requesters = [t for p, t, _ in entries(world) if p == "shop"]
         assert requesters.count(JOB_ADMITTED) == 1
+
+
+async def test_erasing_a_person_erases_their_row_from_the_jobs(tmp_path):
+    tables = companies(39)
+    async with World(tmp_path, tables) as world:
+        await world.run(**crosstab_job())
+        await world.until(lambda: len(entries(world)) == 4)
+        gate, log = world.gates["media"], world.nodes["media"].ctx.job_log
+        person = next(i for i, row in enumerate(tables["media"].rows) if row[0])
+        found = gate.lookup.of_address("email", tables["media"].rows[person][0])
+        assert found.rows.tolist() == [person]
+        assert len(log.uses(found.rows)) == 1
+        for subject in found.subjects:
+            with contextlib.suppress(ProtocolViolation):  # recorded under the other identifier
+                await world.stand.port("media").erase(subject)
+        await gate.sync()
+        assert log.uses(found.rows) == []
+        rows = gate.eligible("audience_insight", ["shop"], ["content"]).rows
+        assert person not in rows

@@ -19,9 +19,9 @@ from catalog.federation import Party
 from consent.local import LocalConsent
 from consent.purposes import State
 from consent.records import RecordBatch, joined
-from party_node.bulk_import import EVIDENCE_FILE, BulkImport, import_stream
+from party_node.bulk_import import BulkImport, import_stream
 from party_node.consent_gate import NodeGate
-from party_node.evidence import EvidenceStore, digest
+from party_node.evidence import EVIDENCE_FILE, EvidenceStore, digest
 from protocol.errors import BadInput
 from protocol.wire import node_pb2 as pb
 from tests import ledgers
