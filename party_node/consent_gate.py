@@ -14,16 +14,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from consent.gate import Eligibility, Gate, RowSubjects
+from consent.gate import Eligibility, Gate
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
 from consent.notices import Notices, default_notices
 from consent.policy import CheckedCheckpoint
@@ -32,9 +29,9 @@ from consent.pseudonyms import Pseudonyms
 from consent.purposes import CATEGORIES, EVERY_RECIPIENT, PURPOSES, STATE_OF_WORD, WILDCARD_STATES
 from consent.records import RecordBatch, Scope, new_batch
 from consent.replica import WINDOW_SECONDS, Replica
-from consent.subjects import SubjectIndex
 from consent.trust import Trust
 from party_node.person_lookup import PersonLookup, Rows
+from party_node.row_tokens import Identifiers, derive, row_subjects, tokens_of
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
@@ -43,17 +40,6 @@ WITNESS_PAUSE = 1.0
 QUORUM_PAUSE = 0.2
 COUNTER_SECONDS = 5.0
 _log = logging.getLogger(__name__)
-
-
-class Identifiers(Protocol):
-    """What the gate needs of `party_node.dataset.Dataset`."""
-
-    @property
-    def rows(self) -> int: ...
-
-    def all_identifiers(self, kind: str) -> pa.StringArray:
-        """Canonical identifiers of every row, ambiguous ones too, null where there is none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ class NodeGate:
         self._now = now
         self._random = random
         self._background: set[asyncio.Task[bool]] = set()
-        self._subjects = _row_subjects(tokens, rows)
+        self._subjects = row_subjects(tokens, rows)
         self.notices = notices
         self._gate = Gate(replica, self._subjects, notices.is_outdated)
 
@@ -127,10 +113,12 @@ class NodeGate:
         replica = Replica(folder / "consent_replica.sqlite", party, trust, window)
         head = await asyncio.to_thread(replica.head) or await port.hello()
         # The pseudonym key is of its own use: never the matching key, never the storage key itself.
-        key = Secret(_derive(storage, b"assent/consent-subjects/v1"))
+        key = Secret(derive(storage, b"assent/consent-subjects/v1"))
         pseudonyms = Pseudonyms(key, head.origin, party)
         tokens = {
-            kind: await asyncio.to_thread(_tokens, pseudonyms, kind, identifiers) for kind in kinds
+            kind: await asyncio.to_thread(tokens_of, pseudonyms, kind, identifiers)
+            for kind in kinds
+            for kind in kinds
         }
         return cls(
             port, replica, pseudonyms, tokens, identifiers.rows, parties, now, random,
@@ -395,30 +383,3 @@ class NodeGate:
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
-
-
-def _tokens(
-    pseudonyms: Pseudonyms, kind: str, identifiers: Identifiers
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    ids = identifiers.all_identifiers(kind)
-    valid = pc.is_valid(ids)
-    rows = np.flatnonzero(valid.to_numpy(zero_copy_only=False))
-    return rows, pseudonyms.tokens(kind, ids.filter(valid))
-
-
-def _row_subjects(
-    tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]], rows: int
-) -> RowSubjects:
-    index, codes = SubjectIndex.numbering(np.concatenate([found for _, found in tokens.values()]))
-    columns = []
-    start = 0
-    for places, found in tokens.values():
-        column = np.full(rows, -1, dtype=np.int32)
-        column[places] = codes[start : start + len(found)]
-        start += len(found)
-        columns.append(column)
-    return RowSubjects(index, tuple(columns), rows)
-
-
-def _derive(key: Secret, info: bytes) -> bytes:
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(key.reveal())

@@ -170,8 +170,8 @@ CASES: dict[str, tuple[Change, str, str, str]] = {
         "JOB.yaml", "crosstable", "crosstab",
     ),
     "a protocol of later": (
-        edited("JOB.yaml", "protocol: crosstab", "protocol: kmeans"),
-        "JOB.yaml", "kmeans", "",
+        edited("JOB.yaml", "protocol: crosstab", "protocol: kmeanz"),
+        "JOB.yaml", "kmeanz", "",
     ),
     "asks itself": (edited("JOB.yaml", "[media]", "[零售商]"), "JOB.yaml", "零售商", ""),
     "noise is a word": (

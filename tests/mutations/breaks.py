@@ -35,8 +35,8 @@ BREAKS = (
     Break(
         "consent gate lets everyone through",
         "party_node/admission.py",
-        "return Eligible(found.rows, dict(found.excluded))",
-        "return Eligible(BitMap(range(ctx.dataset.rows)), dict(found.excluded))",
+        "return Eligible(found.rows, dict(found.excluded), head)",
+        "return Eligible(BitMap(range(ctx.dataset.rows)), dict(found.excluded), head)",
         (f"{GATES}::test_only_people_who_permit_are_counted",),
     ),
     Break(
@@ -58,7 +58,7 @@ BREAKS = (
         "consent/replica.py",
         "if age > self.window:",
         "if age > 1e6 * self.window:",
-        ("tests/consent/test_replica.py::test_freshness_is_the_services_clock_against_ours",),
+        ("tests/consent/test_replica.py::test_freshness_is_the_time_at_which_a_quorum_looked",),
     ),
     Break(
         "a late answer is opened",
