@@ -27,7 +27,7 @@ from tests.wire.world import SERVICES, WireWorld
 
 NODE_CALLS = {"Hello", "Lease", "Heartbeat", "UploadStatus", "Upload", "Download", "Complete"}
 CONSENT_CALLS = {"Hello", "Append", "Replicate"}
-_LOGGERS = ("assent.coordinator", "coordinator", "consent.service", "consent.store")
+_LOGGERS = ("assent.coordinator", "coordinator", "consent.service", "consent.ledger")
 
 
 def question(name: str, **changes: Any) -> dict[str, Any]:

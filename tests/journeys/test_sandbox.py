@@ -15,7 +15,7 @@ from assent.results import exit_code
 from tests.architecture.sources import ROOT
 from tests.journeys import companies
 
-PARTS = ("零售商", "media", "coordinator", "consent")
+PARTS = ("零售商", "media", "coordinator", "consent", "auditor")
 
 
 def sandbox(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
