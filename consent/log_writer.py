@@ -274,7 +274,9 @@ class LogWriter:
             clean = f"{bare.text}\n{bare.signatures[0].line}"
             times = check_checkpoint(add_signatures(clean, lines), self._policy).times
         except AssentError as error:
-            _LOG.warning("a witness did not cosign log %s: %s", self._log.origin, error)
+            # Away is an ordinary state, which the quorum answers for; anything else is not.
+            level = logging.INFO if error.info.code == "unavailable" else logging.WARNING
+            _LOG.log(level, "a witness did not cosign log %s: %s", self._log.origin, error)
             return note, []
         self._sizes[number] = size
         return note, lines if times else []
