@@ -125,6 +125,8 @@ class LogWriter:
         return self._hand_in(_Submission((), False, (party, id, tuple(indexes))))
 
     def _hand_in(self, submission: _Submission) -> Future[Recorded]:
+        # From here on it cannot be cancelled: a caller that hangs up leaves the answer unread.
+        submission.answer.set_running_or_notify_cancel()
         with self._condition:
             if self._closing:
                 raise Failed("unavailable", "the log is being closed", stage="consent log")

@@ -67,9 +67,12 @@ class ConsentService(ConsentServicer):
         self, request: pb.ConsentFollowRequest, context: Any
     ) -> AsyncIterator[pb.ConsentHead]:
         port = await self._party(context)
-        async with aclosing(port.follow()) as heads:
-            async for head in heads:
-                yield codec.head_to_pb(head)
+        try:
+            async with aclosing(port.follow()) as heads:
+                async for head in heads:
+                    yield codec.head_to_pb(head)
+        except asyncio.CancelledError:
+            return  # the service stops, or the follower has hung up
 
     async def LogJob(self, request: pb.ConsentJobEvent, context: Any) -> pb.ConsentRecorded:
         port = await self._party(context)
@@ -131,6 +134,8 @@ class ConsentService(ConsentServicer):
         try:
             while (message := await waiting.get()) is not None:
                 yield message
+        except asyncio.CancelledError:
+            return  # the service stops, or the witness has hung up
         finally:
             line.disconnect(send)
             listening.cancel()
