@@ -14,27 +14,25 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from consent.gate import Eligibility, Gate, RowSubjects
+from consent.gate import Eligibility, Gate
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
 from consent.notices import Notices, default_notices
 from consent.policy import CheckedCheckpoint
 from consent.port import ConsentPort
 from consent.pseudonyms import Pseudonyms
 from consent.purposes import CATEGORIES, EVERY_RECIPIENT, PURPOSES, STATE_OF_WORD, WILDCARD_STATES
-from consent.records import RecordBatch, Scope, new_batch
+from consent.records import U8, RecordBatch, Scope, new_batch
 from consent.replica import WINDOW_SECONDS, Replica
-from consent.subjects import SubjectIndex
 from consent.trust import Trust
-from party_node.person_lookup import PersonLookup, Rows
+from party_node.person_lookup import PersonLookup
+from party_node.row_subjects import Identifiers, Tokens, row_subjects, tokens_of
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
@@ -43,17 +41,6 @@ WITNESS_PAUSE = 1.0
 QUORUM_PAUSE = 0.2
 COUNTER_SECONDS = 5.0
 _log = logging.getLogger(__name__)
-
-
-class Identifiers(Protocol):
-    """What the gate needs of `party_node.dataset.Dataset`."""
-
-    @property
-    def rows(self) -> int: ...
-
-    def all_identifiers(self, kind: str) -> pa.StringArray:
-        """Canonical identifiers of every row, ambiguous ones too, null where there is none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +67,7 @@ class NodeGate:
         port: ConsentPort,
         replica: Replica,
         pseudonyms: Pseudonyms,
-        tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
+        tokens: Mapping[str, Tokens],
         rows: int,
         parties: Sequence[str],
         now: Callable[[], float],
@@ -96,7 +83,7 @@ class NodeGate:
         self._now = now
         self._random = random
         self._background: set[asyncio.Task[bool]] = set()
-        self._subjects = _row_subjects(tokens, rows)
+        self._subjects = row_subjects(tokens, rows)
         self.notices = notices
         self._gate = Gate(replica, self._subjects, notices.is_outdated)
 
@@ -130,7 +117,8 @@ class NodeGate:
         key = Secret(_derive(storage, b"assent/consent-subjects/v1"))
         pseudonyms = Pseudonyms(key, head.origin, party)
         tokens = {
-            kind: await asyncio.to_thread(_tokens, pseudonyms, kind, identifiers) for kind in kinds
+            kind: await asyncio.to_thread(tokens_of, pseudonyms, kind, identifiers)
+            for kind in kinds
         }
         return cls(
             port, replica, pseudonyms, tokens, identifiers.rows, parties, now, random,
@@ -140,12 +128,12 @@ class NodeGate:
     def close(self) -> None:
         self._replica.close()
 
-    def when_erased(self, forget: Callable[[Rows, Sequence[bytes]], None]) -> None:
-        """`forget` is told the rows and record ids of everybody whose records are erased."""
+    def when_erased(self, forget: Callable[[U8, Sequence[bytes]], None]) -> None:
+        """`forget` is told the subjects and record ids of everybody whose records are erased."""
 
         def erased(batch: RecordBatch) -> None:
-            subjects = [subject.tobytes() for subject in np.unique(batch.subjects, axis=0)]
-            forget(self.lookup.rows_of(subjects), [one.tobytes() for one in batch.record_ids])
+            subjects = np.unique(batch.subjects, axis=0)
+            forget(subjects, [one.tobytes() for one in batch.record_ids])
 
         self._replica.on_erased = erased
 
@@ -395,29 +383,6 @@ class NodeGate:
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
-
-
-def _tokens(
-    pseudonyms: Pseudonyms, kind: str, identifiers: Identifiers
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    ids = identifiers.all_identifiers(kind)
-    valid = pc.is_valid(ids)
-    rows = np.flatnonzero(valid.to_numpy(zero_copy_only=False))
-    return rows, pseudonyms.tokens(kind, ids.filter(valid))
-
-
-def _row_subjects(
-    tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]], rows: int
-) -> RowSubjects:
-    index, codes = SubjectIndex.numbering(np.concatenate([found for _, found in tokens.values()]))
-    columns = []
-    start = 0
-    for places, found in tokens.values():
-        column = np.full(rows, -1, dtype=np.int32)
-        column[places] = codes[start : start + len(found)]
-        start += len(found)
-        columns.append(column)
-    return RowSubjects(index, tuple(columns), rows)
 
 
 def _derive(key: Secret, info: bytes) -> bytes:

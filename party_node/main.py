@@ -191,7 +191,7 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
         lookup=ctx.gate.lookup,
         table=ctx.dataset,
         requests=ctx.rights,
-        history=ctx.job_log,
+        history=ctx.job_history,
         loaded_ms=int(ctx.now() * 1000),
         now=time.monotonic,
     )
