@@ -157,7 +157,7 @@ async def _serve(
         if ingest:
             tasks.append(asyncio.create_task(take_events(profiles, data, ingest)))
         console = await stack.enter_async_context(
-            serving_console(node.ctx, consent_port, collaboration)
+            serving_console(node.ctx, consent_port, witness, trust)
         )
         state |= {"ready": True, "doing": "waiting for steps", "console": console}
         _log.info("ready")
