@@ -135,7 +135,8 @@ async def test_a_refusal_is_said_with_its_code(tmp_path):
     async with World(tmp_path, tables) as world:
         outcome = await world.run(**crosstab_job())
         assert outcome.state == "refused"
-        await world.until(lambda: any(type == JOB_REFUSED for _, type, _ in entries(world)))
+        await world.until(lambda: len(entries(world)) == 3)  # shop admitted it and closes it
+        await all_said(world)
         ((party, body),) = [(p, b) for p, t, b in entries(world) if t == JOB_REFUSED]
         assert (party, body["code"], body["stage"]) == ("media", "purpose_not_allowed", "admit")
         assert (await report(world)).exit_code == 0
