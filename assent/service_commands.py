@@ -170,7 +170,7 @@ def node_consent(
 
 @node.command("console")
 def node_console(folder: NodeFolder = Path("node")) -> None:
-    """Print the address of this node's pages, with the token that opens them."""
+    """Print the link that opens this node's pages, once; the next call prints another."""
     from party_node.console.serve import ADDRESS
 
     try:

@@ -6,7 +6,8 @@ Learns: what the openings in the bundle say.
 In the order of the code, for every statement: it is signed by its party; it is said once;
 `admitted` was decided on a consent log that the bundle knows, young enough, with budget left,
 and came into the log soon; `closed` follows an `admitted`, about the same rows, with no stage
-before it.  At the end, over the parties of a job: one job hash, everybody's admission, an end.
+before it, and with a look at consents shortly before a result was opened.  At the end, over the
+parties of a job: one job hash and terms, everybody's admission, an end.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from consent.policy import CheckedCheckpoint
 JOB_SECONDS = 24 * 3600  # a job ends within a day (architecture.md, the job engine)
 AHEAD_SECONDS = 30
 LATE_SECONDS = 900 + 120  # the largest freshness window, and the minute to which leaves round
+OPENING_SECONDS = 120  # a stage's time is that of its end; opening a large table takes a while
 _BEFORE_ADMISSION = ("offer", "plan")
+_OPENED = "open"
+_TERMS = ("noise", "parties", "protocol", "purpose", "requester", "rho")
 _STATEMENTS = (JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED)
 Key = tuple[str, str, int]  # party, job, attempt
 
@@ -43,7 +47,7 @@ class JobRule:
     def __init__(self, signers: Mapping[str, bytes]) -> None:
         self._signers = signers
         self._seen: dict[tuple[str, Key], _Seen] = {}
-        self._heads: dict[tuple[str, int], bytes] = {}
+        self._heads: dict[tuple[str, int], CheckedCheckpoint] = {}
         self._sizes: dict[str, int] = {}
         self._closed: set[str] = set()  # parties of which some statement is not opened
         self._newest = 0
@@ -84,7 +88,7 @@ class JobRule:
 
     def checkpoint(self, log: str, checked: CheckedCheckpoint) -> Iterable[Finding]:
         head = checked.checkpoint
-        self._heads[log, head.size] = head.root
+        self._heads[log, head.size] = checked
         self._sizes[log] = max(head.size, self._sizes.get(log, 0))
         return ()
 
@@ -114,8 +118,12 @@ class JobRule:
         origin, size, root = (consent.get(key) for key in ("origin", "size", "root"))
         if isinstance(origin, str) and type(size) is int and origin in self._sizes:
             known = self._heads.get((origin, size))
-            if size <= self._sizes[origin] and (known is None or known.hex() != root):
+            root_of = known.checkpoint.root.hex() if known else None
+            if size <= self._sizes[origin] and root_of != root:
                 yield _finding("consent_head_differs", one, size=size)
+            elif known and known.quorum_time is not None and quorum > known.quorum_time:
+                # Its own words against the cosignatures; those in the bundle are the newest.
+                yield _finding("quorum_overstated", one, ahead=quorum - known.quorum_time)
         before, rho = fields["budget_before"], fields["rho"]
         if type(before) is int and type(rho) is int and before < rho:
             yield _finding("budget_overspent", one)
@@ -130,6 +138,19 @@ class JobRule:
         for stage, at in stages if isinstance(stages, list) else []:
             if stage not in _BEFORE_ADMISSION and at < admitted.said.time:
                 yield _finding("stage_before_admission", one, stage=str(stage))
+            if stage == _OPENED and one.said.fields["outcome"] == "released":
+                yield from self._looked(one, admitted, at)
+
+    def _looked(self, one: _Seen, admitted: _Seen, opened: int) -> Iterator[Finding]:
+        """A result is opened soon after the last look at consents, or not at all."""
+        window = _object(admitted.said.fields["thresholds"]).get("window")
+        looked = one.said.fields["rechecked"]
+        if type(window) is int and not (
+            type(looked) is int
+            and admitted.said.time <= looked <= opened
+            and opened - looked <= (window + OPENING_SECONDS) * 1000
+        ):
+            yield _finding("late_release", one, window=window)
 
     def _parties(self) -> Iterator[Finding]:
         """One job for all who admitted it; all of a released one's parties have."""
@@ -142,6 +163,8 @@ class JobRule:
             for one in found[1:]:
                 if one.said.fields["job_hash"] != first.said.fields["job_hash"]:
                     yield _finding("job_hash_differs", one, other=first.said.party)
+                for term in _terms_that_differ(one.said, first.said):
+                    yield _finding("terms_differ", one, other=first.said.party, term=term)
             ends = [self._seen.get((JOB_CLOSED, (name, job, attempt))) for name in names]
             if not any(end and end.said.fields["outcome"] == "released" for end in ends):
                 continue
@@ -157,6 +180,15 @@ def _finding(code: str, one: _Seen, **values: int | str) -> Finding:
         "index": one.index, "party": one.said.party, "job": one.said.job,
     }  # fmt: skip
     return Finding(code, one.log, said | values)
+
+
+def _terms_that_differ(one: Statement, other: Statement) -> Iterator[str]:
+    for term in _TERMS:
+        if one.fields[term] != other.fields[term]:
+            yield term
+    cohorts = [_object(said.fields["thresholds"]).get("min_cohort") for said in (one, other)]
+    if cohorts[0] != cohorts[1]:
+        yield "min_cohort"
 
 
 def _object(value: object) -> Mapping[str, object]:

@@ -149,6 +149,11 @@ SENTENCES: Mapping[str, Words] = {
         "entry {index}: {party} saw another job {job} than {other}",
         "第 {index} 条记录：任务 {job} 在 {party} 与 {other} 处并不相同",
     ),
+    "terms_differ": Words(
+        _B,
+        "entry {index}: {party} admitted job {job} on another {term} than {other}",
+        "第 {index} 条记录：{party} 与 {other} 准入任务 {job} 时的约定（{term}）不同",
+    ),
     "eligible_set_differs": Words(
         _B,
         "entry {index}: {party} closed job {job} on other rows than it had admitted",
@@ -166,6 +171,18 @@ SENTENCES: Mapping[str, Words] = {
         "entry {index}: {party} admitted job {job} on a consent log of size {size} that is not "
         "the one in the bundle",
         "第 {index} 条记录：{party} 准入任务 {job} 所依据的同意日志（大小 {size}）与证据包不符",
+    ),
+    "quorum_overstated": Words(
+        _B,
+        "entry {index}: {party} says that witnesses had seen its consent log {ahead} s later than "
+        "any quorum did, when it admitted job {job}",
+        "第 {index} 条记录：{party} 准入任务 {job} 时所称的见证时间，比实际的法定见证晚 {ahead} 秒",
+    ),
+    "late_release": Words(
+        _B,
+        "entry {index}: {party} opened the result of job {job} without having looked at consents "
+        "within the {window} s before",
+        "第 {index} 条记录：{party} 在打开任务 {job} 的结果之前 {window} 秒内没有复核同意记录",
     ),
     "stage_before_admission": Words(
         _B,

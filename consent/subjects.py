@@ -34,6 +34,11 @@ class SubjectIndex:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def prefixes(self) -> npt.NDArray[np.uint64]:
+        """uint64[n]: the first eight bytes of each token, by its number."""
+        return self._prefixes
+
     def tokens(self, codes: npt.NDArray[np.integer]) -> U8:
         """uint8[n, 32]: the tokens with these numbers."""
         found: U8 = self._rows[codes]

@@ -157,6 +157,11 @@ class Witness:
             kept = self._kept(db, origin)
         return kept[1] if kept else None
 
+    def heads(self) -> list[str]:
+        """The newest checkpoint of every log that this witness has cosigned."""
+        with writing(self._engine) as db:
+            return list(db.execute(sa.select(_HEADS.c.note).order_by(_HEADS.c.origin)).scalars())
+
     def evidence(self) -> list[Evidence]:
         """Every pair of notes that was refused, oldest first."""
         with writing(self._engine) as db:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -185,14 +185,14 @@ def admit(session: Session) -> Eligible:
             account(session), session.job_id, session.attempt, cost, session.ctx.now()
         )
     # 6. The log: that this job was admitted, on which consents, is said before a row is read.
-    logged = session.ctx.job_log.admitted(
+    admitted, logged = session.ctx.job_log.admitted(
         session, rows.rows, rows.excluded, rows.head, categories_read(session), left
     )
     session.ctx.records.put(session.job_id, "audit", logged)
     # 7. Noise off: not a few rows away from an earlier exact answer.  This reads rows.
-    check_exact_release(session, rows.rows)
+    check_exact_release(session, admitted)
     note_tags(session)
-    return rows
+    return replace(rows, rows=admitted)
 
 
 def admitted_rows(session: Session, index: npt.NDArray[np.int64] | None = None) -> EligibleRows:

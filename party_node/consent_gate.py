@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consent.gate import Eligibility, Gate
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
@@ -27,11 +28,11 @@ from consent.policy import CheckedCheckpoint
 from consent.port import ConsentPort
 from consent.pseudonyms import Pseudonyms
 from consent.purposes import CATEGORIES, EVERY_RECIPIENT, PURPOSES, STATE_OF_WORD, WILDCARD_STATES
-from consent.records import RecordBatch, Scope, new_batch
+from consent.records import U8, RecordBatch, Scope, new_batch
 from consent.replica import WINDOW_SECONDS, Replica
 from consent.trust import Trust
-from party_node.person_lookup import PersonLookup, Rows
-from party_node.row_tokens import Identifiers, derive, row_subjects, tokens_of
+from party_node.person_lookup import PersonLookup
+from party_node.row_subjects import Identifiers, Tokens, row_subjects, tokens_of
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
@@ -66,7 +67,7 @@ class NodeGate:
         port: ConsentPort,
         replica: Replica,
         pseudonyms: Pseudonyms,
-        tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
+        tokens: Mapping[str, Tokens],
         rows: int,
         parties: Sequence[str],
         now: Callable[[], float],
@@ -113,11 +114,10 @@ class NodeGate:
         replica = Replica(folder / "consent_replica.sqlite", party, trust, window)
         head = await asyncio.to_thread(replica.head) or await port.hello()
         # The pseudonym key is of its own use: never the matching key, never the storage key itself.
-        key = Secret(derive(storage, b"assent/consent-subjects/v1"))
+        key = Secret(_derive(storage, b"assent/consent-subjects/v1"))
         pseudonyms = Pseudonyms(key, head.origin, party)
         tokens = {
             kind: await asyncio.to_thread(tokens_of, pseudonyms, kind, identifiers)
-            for kind in kinds
             for kind in kinds
         }
         return cls(
@@ -128,12 +128,12 @@ class NodeGate:
     def close(self) -> None:
         self._replica.close()
 
-    def when_erased(self, forget: Callable[[Rows, Sequence[bytes]], None]) -> None:
-        """`forget` is told the rows and record ids of everybody whose records are erased."""
+    def when_erased(self, forget: Callable[[U8, Sequence[bytes]], None]) -> None:
+        """`forget` is told the subjects and record ids of everybody whose records are erased."""
 
         def erased(batch: RecordBatch) -> None:
-            subjects = [subject.tobytes() for subject in np.unique(batch.subjects, axis=0)]
-            forget(self.lookup.rows_of(subjects), [one.tobytes() for one in batch.record_ids])
+            subjects = np.unique(batch.subjects, axis=0)
+            forget(subjects, [one.tobytes() for one in batch.record_ids])
 
         self._replica.on_erased = erased
 
@@ -383,3 +383,7 @@ class NodeGate:
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def _derive(key: Secret, info: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(key.reveal())

@@ -1,4 +1,4 @@
-"""What this party states about jobs, and which of its rows took part.
+"""What this party states about jobs, in the job log.
 
 Who runs it: every node.  A statement is kept before it is sent, so that it is sent again with
 the same words after a crash, and a job's end is logged even if the ledger was away.
@@ -13,14 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 from pyroaring import BitMap
 
@@ -28,8 +25,8 @@ from consent.job_record import statement, statement_id
 from consent.leaf import JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED
 from consent.policy import CheckedCheckpoint
 from consent.port import JobEvent, Recorded
-from consent.portal.port import Use
-from protocol.encoding import canonical_json, length_prefixed
+from party_node.job_history import JobHistory
+from protocol.encoding import canonical_json
 from protocol.errors import AssentError, ErrorInfo, Failed
 from protocol.identity import Keys
 
@@ -45,15 +42,6 @@ _STATEMENTS = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("logged", sa.Text),  # JSON: log, index, checkpoint; null while it waits
 )  # fmt: skip
-_INPUTS = sa.Table(
-    "job_inputs", _META,
-    sa.Column("job", sa.Text, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("use", sa.Text, nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("salt", sa.LargeBinary, nullable=False),
-    sa.Column("rows", sa.LargeBinary, nullable=False),
-)  # fmt: skip
 _WAIT = 20.0  # seconds that a step waits for the ledger
 _RETRY = 5.0
 _log = logging.getLogger("assent.node")
@@ -66,17 +54,19 @@ class JobLog:
     def __init__(
         self,
         engine: sa.Engine,
+        history: JobHistory,
         keys: Keys,
         send: Send,
         now: Callable[[], float],
         random: Callable[[int], bytes],
         code_version: str,
     ) -> None:
-        """engine: of the node's own database.  send: `ConsentPort.log_job`.
+        """engine: of the node's own database.  history: keeps the inputs of every attempt.
+        send: `ConsentPort.log_job`.
 
         Made in the loop that `send` runs in.
         """
-        self._engine, self._keys, self._send = engine, keys, send
+        self._engine, self._history, self._keys, self._send = engine, history, keys, send
         self._now, self._random, self._version = now, random, code_version
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -88,13 +78,18 @@ class JobLog:
     def admitted(
         self, session: Session, rows: BitMap, excluded: dict[str, int], head: CheckedCheckpoint,
         categories: Sequence[str], budget: int | None,
-    ) -> dict[str, object] | None:  # fmt: skip
-        """Before a row is read; where it is logged, None while the ledger does not answer.
+    ) -> tuple[BitMap, dict[str, object] | None]:  # fmt: skip
+        """Before a row is read: the rows that may be, and where that is logged, None while the
+        ledger does not answer.  After a crash the rows are at most those of before.
 
         Raises Refused('witness_quorum_missing') when no quorum would see it.
         """
         spec, policy = session.spec, session.ctx.party.policy
-        salt = self._keep_inputs(session, rows, categories)
+        use = {
+            "time_ms": int(self._now() * 1000), "purpose": spec.purpose,
+            "requester": spec.requester, "protocol": spec.protocol, "categories": list(categories),
+        }  # fmt: skip
+        inputs = self._history.keep(session.job_id, session.attempt, rows, use, self._random(32))
         fields: dict[str, object] = {
             "budget_before": budget,
             "categories": list(categories),
@@ -107,7 +102,7 @@ class JobLog:
                 "witnesses": dict(sorted(head.times.items())),
             },
             "eligible": len(rows),
-            "eligible_set": _digest(salt, rows),
+            "eligible_set": inputs.digest,
             "excluded": {key: value for key, value in sorted(excluded.items()) if value},
             "job_hash": session.job_hash.hex(),
             "noise": "discrete_gaussian" if spec.noise else "off",
@@ -122,7 +117,7 @@ class JobLog:
                 "min_cohort": session.min_cohort, "window": int(session.ctx.freshness),
             },
         }  # fmt: skip
-        return self._say(JOB_ADMITTED, session.job_id, session.attempt, fields)
+        return inputs.rows, self._say(JOB_ADMITTED, session.job_id, session.attempt, fields)
 
     def refused(self, session: Session, error: ErrorInfo) -> None:
         """A gate said no; logged when the ledger can be reached."""
@@ -141,7 +136,6 @@ class JobLog:
     ) -> None:
         """The job has ended; said once for each attempt that was admitted here."""
         with self._engine.connect() as db:
-            rows = db.execute(sa.select(_INPUTS).where(_INPUTS.c.job == job)).all()
             bodies = db.execute(
                 sa.select(_STATEMENTS.c.body).where(
                     _STATEMENTS.c.job == job, _STATEMENTS.c.type == JOB_ADMITTED
@@ -149,15 +143,15 @@ class JobLog:
             ).all()
         admitted = {said["attempt"]: said for said in (json.loads(row.body) for row in bodies)}
         last = max(admitted, default=0)
-        for row in rows:
-            said = admitted.get(row.attempt)
+        for attempt in self._history.attempts(job):
+            said = admitted.get(attempt)
             if said is None:
                 continue  # killed before the statement was kept: no row was read
-            ended = outcome if row.attempt == last else "failed"
+            ended = outcome if attempt == last else "failed"
             released = facts.get("result") if ended == "released" else None
             fields: dict[str, object] = {
                 "budget_after": budget,
-                "code": code if row.attempt == last else "consent_changed",
+                "code": code if attempt == last else "consent_changed",
                 "eligible_set": said["eligible_set"],
                 "job_hash": said["job_hash"],
                 "outcome": ended,
@@ -165,16 +159,11 @@ class JobLog:
                 "overlap": ((released or {}).get("overlap") or {}).get("count"),
                 "rechecked": facts.get("log.rechecked"),
                 "recipient": said["requester"],
-                "stages": _stages(facts, row.attempt),
+                "stages": _stages(facts, attempt),
                 "withdrawn_during_job": facts["own"].get("withdrawn_during_job", 0),
             }
-            self._keep(JOB_CLOSED, job, row.attempt, fields)
-            with self._engine.begin() as db:
-                db.execute(
-                    _INPUTS.update()
-                    .where(_INPUTS.c.job == job, _INPUTS.c.attempt == row.attempt)
-                    .values(outcome=ended)
-                )
+            self._keep(JOB_CLOSED, job, attempt, fields)
+            self._history.ended(job, attempt, ended)
         self._loop.call_soon_threadsafe(self._wake.set)
 
     def _say(
@@ -255,58 +244,6 @@ class JobLog:
             (json.loads(row.body), None if row.logged is None else json.loads(row.logged))
             for row in rows
         ]
-
-    # -- who took part -----------------------------------------------------------------------
-
-    def _keep_inputs(self, session: Session, rows: BitMap, categories: Sequence[str]) -> bytes:
-        """The rows of an attempt and a salt; the same again after a crash."""
-        spec, key = session.spec, (session.job_id, session.attempt)
-        where = (_INPUTS.c.job == key[0]) & (_INPUTS.c.attempt == key[1])
-        use = {
-            "time_ms": int(self._now() * 1000), "purpose": spec.purpose,
-            "requester": spec.requester, "protocol": spec.protocol, "categories": list(categories),
-        }  # fmt: skip
-        with self._engine.begin() as db:
-            salt = db.execute(sa.select(_INPUTS.c.salt).where(where)).scalar()
-            if salt is None:
-                salt = self._random(32)
-                db.execute(
-                    _INPUTS.insert().values(
-                        job=key[0], attempt=key[1], use=json.dumps(use), outcome="running",
-                        salt=salt, rows=rows.serialize(),
-                    )
-                )  # fmt: skip
-        return bytes(salt)
-
-    def uses(self, rows: npt.NDArray[np.int64]) -> Sequence[Use]:
-        """Jobs that had any of `rows` among their inputs, newest first."""
-        wanted, found = BitMap(rows.tolist()), list[Use]()
-        with self._engine.connect() as db:
-            for job in db.execute(sa.select(_INPUTS).order_by(sa.text("rowid DESC"))):
-                if wanted & BitMap.deserialize(job.rows):
-                    said = json.loads(job.use)
-                    said["categories"] = tuple(said["categories"])
-                    found.append(Use(job=job.job, outcome=job.outcome, **said))
-        return found
-
-    def forget(self, rows: npt.NDArray[np.int64]) -> None:
-        """An erased person's rows leave every job's set."""
-        gone = BitMap(rows.tolist())
-        with self._engine.begin() as db:
-            for job in db.execute(sa.select(_INPUTS)).all():
-                held = BitMap.deserialize(job.rows)
-                if held & gone:
-                    db.execute(
-                        _INPUTS.update()
-                        .where(_INPUTS.c.job == job.job, _INPUTS.c.attempt == job.attempt)
-                        .values(rows=(held - gone).serialize())
-                    )
-
-
-def _digest(salt: bytes, rows: BitMap) -> str:
-    """The salted hash of a set of rows: whoever has the salt and the set can open it."""
-    message = length_prefixed("assent/eligible-set/v1", rows.serialize())
-    return hmac.digest(salt, message, "sha256").hex()
 
 
 STAGE = "stage."  # facts `stage.<attempt>.<name>`: when a stage of this party was done

@@ -157,7 +157,7 @@ async def _serve(
         if ingest:
             tasks.append(asyncio.create_task(take_events(profiles, data, ingest)))
         console = await stack.enter_async_context(
-            serving_console(node.ctx, consent_port, collaboration)
+            serving_console(node.ctx, consent_port, witness, trust)
         )
         state |= {"ready": True, "doing": "waiting for steps", "console": console}
         _log.info("ready")
@@ -191,7 +191,7 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
         lookup=ctx.gate.lookup,
         table=ctx.dataset,
         requests=ctx.rights,
-        history=ctx.job_log,
+        history=ctx.job_history,
         loaded_ms=int(ctx.now() * 1000),
         now=time.monotonic,
     )

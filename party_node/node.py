@@ -12,16 +12,17 @@ from importlib import metadata
 from pathlib import Path
 
 from catalog.federation import Party
+from consent.records import U8
 from party_node.consent_gate import NodeGate
 from party_node.dataset import Dataset
 from party_node.evidence import EVIDENCE_FILE, EvidenceStore
 from party_node.handlers import ended, handlers, signer, verifier
+from party_node.job_history import JobHistory
 from party_node.job_log import JobLog, Send
 from party_node.keyed_tokens import duckdb_prf
 from party_node.ledger import Ledger
 from party_node.noise_opendp import OpenDPNoise
 from party_node.outcome import seal_error
-from party_node.person_lookup import Rows
 from party_node.records import Records
 from party_node.rights_requests import RightsRequests
 from party_node.runner import Pace, Runner
@@ -68,6 +69,7 @@ class Node:
         pace: Pace = Pace(),  # noqa: B008  frozen
     ) -> Node:
         store = NodeStore(folder / "node.sqlite")
+        history = JobHistory(store.engine, gate.lookup.subjects.keys)
         ctx = NodeContext(
             name=party.name,
             keys=keys,
@@ -78,7 +80,8 @@ class Node:
             gate=gate,
             ledger=Ledger(store.engine, now),
             records=Records(store.engine, now),
-            job_log=JobLog(store.engine, keys, log_job, now, random, version()),
+            job_log=JobLog(store.engine, history, keys, log_job, now, random, version()),
+            job_history=history,
             rights=RightsRequests(store.engine, keys.storage, now),
             kernel=kernel,
             curve=curve,
@@ -92,8 +95,8 @@ class Node:
         )
         evidence = EvidenceStore(folder / EVIDENCE_FILE)
 
-        def forget(rows: Rows, records: Sequence[bytes]) -> None:
-            ctx.job_log.forget(rows)
+        def forget(subjects: U8, records: Sequence[bytes]) -> None:
+            history.forget(subjects)
             evidence.erase(records)
 
         gate.when_erased(forget)

@@ -33,6 +33,7 @@ from protocol.wire import job_pb2 as pb
 if TYPE_CHECKING:
     from party_node.consent_gate import NodeGate
     from party_node.dataset import Dataset
+    from party_node.job_history import JobHistory
     from party_node.job_log import JobLog
     from party_node.ledger import Ledger
     from party_node.records import Records
@@ -81,6 +82,7 @@ class NodeContext:
     ledger: Ledger
     records: Records
     job_log: JobLog
+    job_history: JobHistory
     rights: RightsRequests
     kernel: Kernel
     curve: Callable[[], Curve]

@@ -154,6 +154,7 @@ def _configure(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")  # who was erased leaves no byte here
 
 
 def _begin(connection: sa.Connection) -> None:

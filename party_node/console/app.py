@@ -1,163 +1,277 @@
-"""The party console: pages for the owner of a node, on this machine only.
+"""The party's own pages in a browser on the node's machine.
 
-Who runs it: every node, on a loopback port of its own.  Whoever opens it shows the token that
-lies in a 0600 file of the node's folder (`assent node console` prints the address with it), so
-that other users of the machine, and pages from elsewhere, get nothing.  Nobody can act for a
-person from here.
-Learns: the owner: its own log, jobs and statements.
+Who runs it: every node, for its owner.  It binds 127.0.0.1 only.
+Learns: nobody outside the party, anything; no page loads anything from elsewhere.
+
+Every request goes through `_guarded`, in this order: the Host is this one (a name that was
+pointed here by somebody's DNS gets nothing), the session, and for a form its token.  There is
+no JavaScript, and the content policy forbids it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import jinja2
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from consent.audit_report import Report
-from party_node.console.words import LANGUAGES, say
+import consent.portal
+from consent.portal.web import HEADERS, local
+from consent.portal.words import preferred
+from consent.portal.words import when as when_said
+from party_node.console import words
+from party_node.console.desk import ConsoleDesk
+from party_node.console.door import Door, Session
+from party_node.console.verifying import Verifier
 from protocol.errors import AssentError
-from protocol.secret import Secret
 
-_PAGES = Path(__file__).parent
-_COOKIE, _LANGUAGE = "assent_console", "language"
-_MAX_BODY = 4_096
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-_SHOWN = 200  # of the newest jobs and statements
-
-
-class Sources(Protocol):
-    """What the console shows; blocking, small."""
-
-    def log_state(self) -> Mapping[str, Any]: ...
-
-    def jobs(self) -> list[Mapping[str, Any]]: ...
-
-    def statements(self) -> list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]: ...
+PAGE = 25  # jobs on one page
+_MAX_FORM = 4_096
+_log = logging.getLogger("assent.console")
+_HERE = Path(__file__).parent / "pages"
+_STYLES = (Path(consent.portal.__file__).parent / "pages" / "portal.css", _HERE / "console.css")
+_pages = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_HERE),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
 
 
 @dataclass(frozen=True)
 class Console:
-    """token: what a browser must show once.  audit: fetches the bundle and verifies it."""
+    """What the pages are made of.  clock_offset: minutes from UTC."""
 
-    party: str
-    token: Secret
-    sources: Sources
-    audit: Callable[[], Awaitable[Report]]
-    now: Callable[[], float]
+    desk: ConsoleDesk
+    verifier: Verifier
+    door: Door
+    clock_offset: int
 
-    def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/", self._page),
-                Route("/enter", self._enter),
-                Route("/language", self._choose),
-                Route("/verify", self._verify, methods=["POST"]),
-                Route("/console.css", self._style),
-            ],
-            # A page from elsewhere cannot give its own name to this address (DNS rebinding).
-            middleware=[
-                Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-            ],
-        )
+    @property
+    def cookie(self) -> str:
+        # Cookies know no ports: several parties' pages on one machine need names of their own.
+        return f"console_{self.door.port}"
 
-    # -- pages -------------------------------------------------------------------------------
 
-    async def _page(self, request: Request) -> Response:
-        if not self._allowed(request):
-            return self._shown(request, "closed.html", 403)
-        statements = list(reversed(self.sources.statements()))[:_SHOWN]
-        return self._shown(
-            request, "console.html",
-            log=self.sources.log_state(), jobs=self.sources.jobs()[:_SHOWN], statements=statements,
-            form=self._form_token(),
-        )  # fmt: skip
+class _Turned(Exception):
+    """The request ends here with this status and these words."""
 
-    async def _verify(self, request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_BODY:
-                return self._shown(request, "closed.html", 413)
-        given = body.removeprefix(b"token=")
-        if not self._allowed(request) or not hmac.compare_digest(
-            given, self._form_token().encode()
-        ):
-            return self._shown(request, "closed.html", 403)
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status, self.what = status, what
+
+
+@dataclass
+class _Visit:
+    request: Request
+    console: Console
+    language: str
+    session: Session | None = None
+
+    def t(self, key: str, **told: Any) -> str:
+        return words.say(self.language, key, **told)
+
+    def page(self, template: str, tab: str, *, status: int = 200, **told: Any) -> Response:
+        context = {
+            "language": self.language,
+            "languages": words.LANGUAGES,
+            "path": self.request.url.path,
+            "party": self.console.desk.party,
+            "inside": self.session is not None,
+            "token": self.session.csrf if self.session else "",
+            "tab": tab,
+            "t": self.t,
+            "when": lambda ms: when_said(self.language, ms, self.console.clock_offset),
+            "word": partial(words.word, self.language),
+            "listed": partial(words.listed, self.language),
+            "rho": words.rho,
+        }
+        html = _pages.get_template(template).render(context | told)
+        return Response(html, status, media_type="text/html; charset=utf-8")
+
+
+_Handler = Callable[[_Visit], Awaitable[Response]]
+
+
+def create(console: Console) -> Starlette:
+    def route(path: str, handler: _Handler, method: str = "GET", *, open_: bool = False) -> Route:
+        return Route(path, _endpoint(handler, console, private=not open_), methods=[method])
+
+    async def missing(visit: _Visit) -> Response:
+        raise _Turned(404, "error_missing")
+
+    not_found: Any = _endpoint(missing, console, private=False)
+
+    async def on_missing(request: Request, error: Exception) -> Response:
+        found: Response = await not_found(request)
+        return found
+
+    return Starlette(
+        routes=[
+            route("/style.css", _style, open_=True),
+            route("/enter", _enter, open_=True),
+            route("/leave", _leave, "POST"),
+            route("/language/{tag}", _language, open_=True),
+            route("/", _logs),
+            route("/jobs", _jobs),
+            route("/releases", _releases),
+            route("/verify", _show_verify),
+            route("/verify", _verify, "POST"),
+            route("/audit.bundle", _bundle),
+        ],
+        exception_handlers={404: on_missing, 405: on_missing},
+    )
+
+
+def _endpoint(handler: _Handler, console: Console, *, private: bool) -> Any:
+    async def run(request: Request) -> Response:
+        visit = _Visit(request, console, _language_of(request))
         try:
-            report, problem = await self.audit(), ""
+            response = await _guarded(handler, visit, private)
+        except _Turned as turned:
+            response = visit.page("error.html", "", status=turned.status, what=turned.what)
+        except ClientDisconnect:
+            response = Response(status_code=400)
         except AssentError as error:
-            report, problem = None, error.info.cause
-        at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.now()))
-        return self._shown(request, "verify.html", report=report, problem=problem, at=at)
+            _log.warning("%s: %s", handler.__name__, error.info.code)
+            response = visit.page("error.html", "", status=503, what="error_ours")
+        except Exception:
+            _log.exception("%s", handler.__name__)
+            response = visit.page("error.html", "", status=500, what="error_ours")
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
 
-    async def _enter(self, request: Request) -> Response:
-        shown = request.query_params.get("token", "")
-        if not hmac.compare_digest(shown.encode(), self.token.reveal()):
-            return self._shown(request, "closed.html", 403)
-        answer = RedirectResponse("/", 303, _HEADERS)
-        answer.set_cookie(_COOKIE, self._cookie(), httponly=True, samesite="strict")
-        return answer
+    return run
 
-    async def _choose(self, request: Request) -> Response:
-        answer = RedirectResponse("/", 303, _HEADERS)
-        wanted = request.query_params.get("to", "")
-        if wanted in LANGUAGES:
-            answer.set_cookie(_LANGUAGE, wanted, httponly=True, samesite="strict")
-        return answer
 
-    async def _style(self, request: Request) -> Response:
-        return Response(
-            (_PAGES / "console.css").read_text("utf-8"), media_type="text/css", headers=_HEADERS
+async def _guarded(handler: _Handler, visit: _Visit, private: bool) -> Response:
+    request, console = visit.request, visit.console
+    hosts = {f"{name}:{console.door.port}" for name in ("127.0.0.1", "localhost")}
+    if request.headers.get("host", "") not in hosts:
+        raise _Turned(421, "error_host")
+    visit.session = console.door.session(request.cookies.get(console.cookie, "")[:128])
+    if private and visit.session is None:
+        raise _Turned(403, "error_closed")
+    if request.method == "POST":
+        assert visit.session is not None
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc not in hosts:
+            raise _Turned(403, "error_closed")
+        if not hmac.compare_digest(await _csrf(request), visit.session.csrf.encode()):
+            raise _Turned(403, "error_closed")
+    return await handler(visit)
+
+
+async def _csrf(request: Request) -> bytes:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > _MAX_FORM:
+            raise _Turned(413, "error_closed")
+    return parse_qs(data.decode("latin-1")).get("csrf", [""])[0].encode()
+
+
+def _language_of(request: Request) -> str:
+    chosen = request.cookies.get("language", "")
+    if chosen in words.CATALOGUES:
+        return chosen
+    return preferred(request.headers.get("accept-language", ""))
+
+
+# -- pages -------------------------------------------------------------------------------------
+
+
+async def _style(visit: _Visit) -> Response:
+    css = "\n".join(path.read_text("utf-8") for path in _STYLES)
+    return Response(css, media_type="text/css", headers={"Cache-Control": "max-age=300"})
+
+
+async def _enter(visit: _Visit) -> Response:
+    """The link of `assent node console`; with a session already, a used one does no harm."""
+    cookie = visit.console.door.enter(visit.request.query_params.get("token", "")[:128])
+    if cookie is None and visit.session is None:
+        raise _Turned(403, "error_closed")
+    response = RedirectResponse("/", 303)
+    if cookie is not None:
+        response.set_cookie(
+            visit.console.cookie, cookie, path="/", httponly=True, samesite="strict"
         )
-
-    # -- who looks ---------------------------------------------------------------------------
-
-    def _allowed(self, request: Request) -> bool:
-        shown = request.cookies.get(_COOKIE, "")
-        return hmac.compare_digest(shown.encode(), self._cookie().encode())
-
-    def _cookie(self) -> str:
-        return hmac.digest(self.token.reveal(), b"assent console cookie", "sha256").hex()
-
-    def _form_token(self) -> str:
-        return hmac.digest(self.token.reveal(), b"assent console form", "sha256").hex()
-
-    def _shown(self, request: Request, page: str, status: int = 200, **values: Any) -> Response:
-        language = request.cookies.get(_LANGUAGE, "")
-        if language not in LANGUAGES:
-            wanted = request.headers.get("accept-language", "")
-            language = "zh" if wanted.lower().startswith("zh") else "en"
-
-        def t(key: str, **words: object) -> str:
-            return say(language, key, **words)
-
-        text = _TEMPLATES.get_template(page).render(
-            t=t, language=language, languages=LANGUAGES, party=self.party, when=_when, **values
-        )
-        return HTMLResponse(text, status, _HEADERS)
+    return response
 
 
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+async def _leave(visit: _Visit) -> Response:
+    visit.console.door.leave(visit.request.cookies.get(visit.console.cookie, ""))
+    visit.session = None
+    return visit.page("error.html", "", what="left")
 
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
+async def _language(visit: _Visit) -> Response:
+    tag = visit.request.path_params["tag"]
+    if tag not in words.CATALOGUES:
+        raise _Turned(404, "error_missing")
+    to = visit.request.query_params.get("to", "/")
+    response = RedirectResponse(to if local(to) else "/", 303)
+    response.set_cookie(
+        "language", tag, max_age=31_536_000, path="/", httponly=True, samesite="lax"
+    )
+    return response
+
+
+async def _logs(visit: _Visit) -> Response:
+    return visit.page("logs.html", "logs", status_=await _off(visit.console.desk.logs))
+
+
+async def _jobs(visit: _Visit) -> Response:
+    return _listed(visit, "jobs", await _off(visit.console.desk.jobs))
+
+
+async def _releases(visit: _Visit) -> Response:
+    return _listed(visit, "releases", await _off(visit.console.desk.releases))
+
+
+def _listed(visit: _Visit, tab: str, rows: list[Any]) -> Response:
+    last = max(0, (len(rows) - 1) // PAGE)
+    asked = visit.request.query_params.get("page", "0")
+    page = min(int(asked), last) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 0
+    shown = rows[page * PAGE : (page + 1) * PAGE]
+    return visit.page(f"{tab}.html", tab, rows=shown, page=page, last=last, count=len(rows))
+
+
+async def _show_verify(visit: _Visit) -> Response:
+    verifier = visit.console.verifier
+    kept = verifier.path.exists()
+    return visit.page("verify.html", "verify", last=verifier.last, has_bundle=kept)
+
+
+async def _verify(visit: _Visit) -> Response:
+    visit.console.verifier.start()
+    return RedirectResponse("/verify", 303)
+
+
+async def _bundle(visit: _Visit) -> Response:
+    path = visit.console.verifier.path
+    if not path.exists():
+        raise _Turned(404, "error_missing")
+    return FileResponse(path, media_type="application/jsonl", filename="audit.bundle")
+
+
+async def _off(call: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(call)
+
+
+def clock_offset() -> int:
+    """Minutes that this machine's wall clock is ahead of UTC."""
+    return time.localtime().tm_gmtoff // 60

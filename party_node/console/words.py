@@ -1,70 +1,291 @@
-"""The words of the party console, in English and Chinese; a test holds both complete.
+"""The words of the party's pages, in Chinese and English.
 
-Who runs it: the console.  Learns: nobody.
+Who runs it: every node.  Learns: nobody, anything.
+Purposes, categories and languages are called here as in the people's pages.
 """
 
 from __future__ import annotations
 
-LANGUAGES = {"en": "English", "zh": "中文"}
+from collections.abc import Iterable, Mapping
 
-WORDS: dict[str, tuple[str, str]] = {
-    "title": ("Console of {party}", "{party} 控制台"),
-    "log": ("Consent log", "同意日志"),
-    "log_name": ("Name", "名称"),
-    "log_size": ("Entries verified by this node", "本节点已核验的条目"),
-    "log_age": ("Last seen by a quorum of witnesses", "法定见证者最近确认"),
-    "seconds_ago": ("{seconds} s ago", "{seconds} 秒前"),
-    "never": ("never", "从未"),
-    "log_good": ("Jobs may be admitted.", "可以准入任务。"),
-    "log_bad": ("No job is admitted: {cause}", "当前不准入任何任务：{cause}"),
-    "evidence": (
-        "Contradictions that the log has signed, kept as evidence: {count}",
-        "日志自相矛盾的签名（已留作证据）：{count}",
-    ),
-    "jobs": ("Jobs", "任务登记"),
-    "job": ("Job", "任务"),
-    "requester": ("Asked by", "请求方"),
-    "what": ("What it asks", "请求内容"),
-    "state": ("State", "状态"),
-    "since": ("Since (UTC)", "开始时间（UTC）"),
-    "no_jobs": ("No job yet.", "还没有任务。"),
-    "releases": ("Statements in the job log", "任务日志中的声明"),
-    "statement": ("Statement", "声明"),
-    "purpose": ("Purpose", "目的"),
-    "recipient": ("Recipient", "接收方"),
-    "rows": ("Eligible rows", "可用数据行"),
-    "outcome": ("Outcome", "结果"),
-    "place": ("Place in the log", "日志位置"),
-    "waiting": ("waits for the ledger", "等待入账"),
-    "no_releases": ("Nothing stated yet.", "还没有声明。"),
-    "verify": ("Verify the logs now", "立即核验日志"),
-    "verify_what": (
-        "Fetches this company's log and the job log and audits them as an auditor does: every "
-        "entry, every signature, every job.",
-        "取回本公司的日志与任务日志，像审计方一样核验：每一条记录、每一个签名、每一个任务。",
-    ),
-    "verified_at": ("Result of {time}", "{time} 的结果"),
-    "back": ("Back to the console", "返回控制台"),
-    "closed": (
-        "This address is not enough. Run `assent node console` and open what it prints.",
-        "仅有地址还不够。请运行 `assent node console` 并打开它给出的链接。",
-    ),
-    "failed": ("The audit could not be run: {cause}", "无法完成核验：{cause}"),
-    "job.admitted": ("admitted", "准入"),
-    "job.closed": ("closed", "结束"),
-    "job.refused": ("refused", "拒绝"),
-    "released": ("released", "已发布"),
-    "refused": ("refused", "已拒绝"),
-    "running": ("running", "进行中"),
-    "waiting for approval": ("waiting for approval", "等待批准"),
-    "cancelled": ("cancelled", "已取消"),
+from consent.portal.words import CATALOGUES as PEOPLE
+from consent.portal.words import LANGUAGES as LANGUAGES
+
+_NANO = 10**9
+
+
+def say(language: str, key: str, **words: object) -> str:
+    """The sentence of `key`; a key that does not exist is a defect, found by a test."""
+    return CATALOGUES[language][key].format(**words)
+
+
+def word(language: str, prefix: str, value: str) -> str:
+    """What `value` of a closed list is called; a value that is newer than the list, as it is."""
+    key = prefix + value
+    return CATALOGUES[language].get(key) or PEOPLE[language].get(key) or value
+
+
+def listed(language: str, prefix: str, values: Iterable[str]) -> str:
+    between = "、" if language == "zh-CN" else ", "
+    return between.join(word(language, prefix, value) for value in values)
+
+
+def rho(nano: int) -> str:
+    """1e-9 rho as a decimal, exact."""
+    whole, part = divmod(nano, _NANO)
+    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")
+
+
+_EN: Mapping[str, str] = {
+    "brand": "{party} · Assent",
+    "skip": "Skip to the content",
+    "language": "Language",
+    "sections": "Sections",
+    "leave": "Close the session",
+    "footer": "Pages of {party}'s node on this machine. Nothing here leaves the company.",
+    "tab_logs": "Logs",
+    "tab_jobs": "Job register",
+    "tab_releases": "Release register",
+    "tab_verify": "Verify",
+    # logs
+    "logs_lead": "Whether consents can be relied on now, and the logs that this node cosigns.",
+    "standing_title": "May jobs be decided now?",
+    "fresh": "Yes",
+    "not_fresh": "No",
+    "fresh_words": "A quorum of witnesses saw the consent log {age} seconds ago. "
+    "This node's copy holds all {size} entries.",
+    "not_fresh_words": "New jobs are refused until the copy of the consent log can be relied on "
+    "again. Nobody has to do anything when the consent service was away.",
+    "reason": "Reason",
+    "code_consent_stale": "no quorum has seen the log within the window",
+    "code_consent_inconsistent": "the log contradicts itself; both notes are kept",
+    "code_consent_checkpoint": "the log's head is not signed as it must be",
+    "code_witness_quorum_missing": "too few witnesses have seen the log's head",
+    "code_consent_behind": "the copy is not what its head covers",
+    "code_consent_clock": "this machine's clock is behind that of the witnesses",
+    "code_unavailable": "the consent service does not answer",
+    "code_internal": "the node met an error; its log says more",
+    "witnesses": "Witnesses",
+    "witness_at": "{name}, {time}",
+    "waiting": "Statements about jobs that wait for the consent service: {count}.",
+    "nothing_waiting": "Every statement about a job is in the log.",
+    "alarm": "A log told two different stories: {count} pairs of notes are kept as evidence. "
+    "Ask the operator of the consent service, and your auditor.",
+    "cosigned": "Logs that this node cosigns",
+    "log": "Log",
+    "own_log": "{party}'s consents (own)",
+    "consent_log": "{party}'s consents",
+    "job_log": "Jobs of all companies",
+    "entries": "Entries",
+    "root": "Root",
+    "no_logs": "This node has cosigned no log yet.",
+    # registers
+    "jobs_lead": "What {party} stated about every job, signed, in the job log.",
+    "releases_lead": "Jobs from which totals left for a company.",
+    "no_jobs": "No job has asked for {party}'s data yet.",
+    "no_releases": "Nothing has been released yet.",
+    "asked_by": "{requester} asked",
+    "outcome": "Outcome",
+    "outcome_running": "Running",
+    "outcome_released": "Released",
+    "outcome_refused": "Refused",
+    "outcome_failed": "Failed",
+    "rows_of": "{eligible} of {rows} rows permitted",
+    "excluded": "Left out",
+    "excluded_words": "{count} {reason}",
+    "reason_withdrawn": "withdrawn",
+    "reason_refused": "refused",
+    "reason_expired": "expired",
+    "reason_requested": "asked without answer",
+    "reason_no_record": "not asked",
+    "reason_objected": "objected",
+    "reason_restricted": "restricted",
+    "reason_notice_outdated": "notice out of date",
+    "details": "Details",
+    "job_number": "Job",
+    "attempt_count": "Attempts",
+    "protocol": "Protocol",
+    "parties": "Companies",
+    "categories": "Own data read",
+    "min_cohort": "Smallest group",
+    "noise": "Noise",
+    "noise_off": "off",
+    "noise_discrete_gaussian": "discrete Gaussian, rho {rho}",
+    "withdrew": "Withdrew during the job",
+    "eligible_set": "Fingerprint of the rows",
+    "job_hash": "Job hash",
+    "policy": "Policy hash",
+    "code_version": "Software",
+    "consent_head": "Consents as of",
+    "head_words": "{size} entries, seen by a quorum {time}",
+    "entry_admitted": "Admission",
+    "entry_closed": "End",
+    "entry_refused": "Refusal",
+    "entry_index": "entry {index} of the job log",
+    "entry_waiting": "waits for the consent service",
+    "recipient": "Recipient",
+    "time": "Time",
+    "job": "Job",
+    "rows_in": "Rows in",
+    "overlap": "Common people",
+    "not_here": "not told here",
+    "budget_after": "Budget left",
+    "commitment": "Commitment to the output",
+    "at_recipient": "kept by the recipient",
+    "newer": "Newer",
+    "older": "Older",
+    "pages": "Page {page} of {pages}",
+    # verify
+    "verify_lead": "Fetches everything that {party} may see of the logs and checks it as an "
+    "auditor would: signatures, witnesses, every root, every content, the order of consents, "
+    "and what was stated about jobs.",
+    "verify_now": "Verify now",
+    "verify_again": "Verify again",
+    "verifying": "Verifying since {time}. This page renews itself.",
+    "verified_at": "Verified {time}, {size} MB",
+    "ok": "Verified: nothing was changed, nothing is missing.",
+    "broken": "NOT verified: tampering or a broken rule.",
+    "incomplete": "Incomplete: what is here is genuine, but evidence is missing.",
+    "could_not": "The audit could not be made: {why}.",
+    "closed_words": "{count} entries of other companies are in their place, but closed: of what "
+    "they say this audit knows nothing.",
+    "opened": "Opened",
+    "erased": "Erased",
+    "closed": "Closed",
+    "checkpoints": "Checkpoints",
+    "findings": "Findings",
+    "take_away": "Take the evidence away",
+    "download": "Download the bundle",
+    "offline": "Anybody who has the cards of the companies verifies the file without this node:",
+    # errors
+    "error_title": "This page is not open",
+    "error_closed": "Open it with the link that `assent node console` prints; a link works once.",
+    "error_host": "These pages answer to 127.0.0.1 and localhost only.",
+    "error_missing": "There is no such page.",
+    "error_ours": "The node met an error; its log says more.",
+    "left": "The session is closed. A new link is in `assent node console`.",
 }
-# Apart because the same word is a state of a job.
-WORDS["state_failed"] = ("failed", "失败")
-
-
-def say(language: str, key: str, **values: object) -> str:
-    """The words for `key`; a word that is none of ours, such as a state, comes as it is."""
-    if key not in WORDS:
-        return key
-    return WORDS[key][list(LANGUAGES).index(language)].format(**values)
+_ZH: Mapping[str, str] = {
+    "brand": "{party} · Assent",
+    "skip": "跳到正文",
+    "language": "语言",
+    "sections": "栏目",
+    "leave": "结束会话",
+    "footer": "这是 {party} 的节点在本机提供的页面，内容不会离开本公司。",
+    "tab_logs": "日志",
+    "tab_jobs": "任务登记",
+    "tab_releases": "输出登记",
+    "tab_verify": "验证",
+    "logs_lead": "当前的同意记录是否可以依据，以及本节点见证的各个日志。",
+    "standing_title": "现在可以受理任务吗？",
+    "fresh": "可以",
+    "not_fresh": "不可以",
+    "fresh_words": "{age} 秒前，法定数量的见证者看到了同意日志。"
+    "本节点的副本包含全部 {size} 条记录。",
+    "not_fresh_words": "在同意日志的副本重新可以依据之前，新任务一律拒绝。"
+    "若只是同意服务暂时中断，恢复后无需人工处理。",
+    "reason": "原因",
+    "code_consent_stale": "在时限内没有法定数量的见证者看到该日志",
+    "code_consent_inconsistent": "日志前后矛盾，两份检查点均已留存",
+    "code_consent_checkpoint": "日志的检查点签名不符合要求",
+    "code_witness_quorum_missing": "看到最新检查点的见证者数量不足",
+    "code_consent_behind": "副本与其检查点不一致",
+    "code_consent_clock": "本机时钟落后于见证者的时钟",
+    "code_unavailable": "同意服务没有应答",
+    "code_internal": "节点遇到错误，详见其运行日志",
+    "witnesses": "见证者",
+    "witness_at": "{name}，{time}",
+    "waiting": "等待写入任务日志的声明：{count} 条。",
+    "nothing_waiting": "关于任务的声明均已写入日志。",
+    "alarm": "有日志给出了两种不同的内容：{count} 对检查点已作为证据留存。"
+    "请联系同意服务的运营方和您的审计方。",
+    "cosigned": "本节点见证的日志",
+    "log": "日志",
+    "own_log": "{party} 的同意记录（本方）",
+    "consent_log": "{party} 的同意记录",
+    "job_log": "各公司的任务",
+    "entries": "记录数",
+    "root": "树根",
+    "no_logs": "本节点尚未见证任何日志。",
+    "jobs_lead": "{party} 就每个任务作出并签名、写入任务日志的声明。",
+    "releases_lead": "有汇总结果交付给某个公司的任务。",
+    "no_jobs": "还没有任务使用过 {party} 的数据。",
+    "no_releases": "还没有输出过任何结果。",
+    "asked_by": "由 {requester} 提出",
+    "outcome": "结果",
+    "outcome_running": "进行中",
+    "outcome_released": "已输出",
+    "outcome_refused": "已拒绝",
+    "outcome_failed": "已失败",
+    "rows_of": "{rows} 行中有 {eligible} 行获准使用",
+    "excluded": "未使用",
+    "excluded_words": "{reason} {count} 行",
+    "reason_withdrawn": "已撤回",
+    "reason_refused": "已拒绝",
+    "reason_expired": "已过期",
+    "reason_requested": "已询问未答复",
+    "reason_no_record": "未询问",
+    "reason_objected": "已提出异议",
+    "reason_restricted": "已限制处理",
+    "reason_notice_outdated": "告知内容已变更",
+    "details": "详细内容",
+    "job_number": "任务编号",
+    "attempt_count": "执行次数",
+    "protocol": "协议",
+    "parties": "参与公司",
+    "categories": "读取的本方数据",
+    "min_cohort": "最小人群",
+    "noise": "噪声",
+    "noise_off": "关闭",
+    "noise_discrete_gaussian": "离散高斯噪声，rho {rho}",
+    "withdrew": "任务期间撤回的行数",
+    "eligible_set": "所用行的指纹",
+    "job_hash": "任务哈希",
+    "policy": "策略哈希",
+    "code_version": "软件版本",
+    "consent_head": "依据的同意日志",
+    "head_words": "前 {size} 条，{time} 由法定数量的见证者看到",
+    "entry_admitted": "受理声明",
+    "entry_closed": "结束声明",
+    "entry_refused": "拒绝声明",
+    "entry_index": "任务日志第 {index} 条",
+    "entry_waiting": "等待同意服务",
+    "recipient": "接收方",
+    "time": "时间",
+    "job": "任务",
+    "rows_in": "输入行数",
+    "overlap": "共同人数",
+    "not_here": "本方不知",
+    "budget_after": "剩余预算",
+    "commitment": "输出的承诺值",
+    "at_recipient": "由接收方保存",
+    "newer": "较新",
+    "older": "较早",
+    "pages": "第 {page} 页，共 {pages} 页",
+    "verify_lead": "取回 {party} 有权查看的全部日志内容，并按审计方的方式核对："
+    "签名、见证、每个树根、每条内容、同意的先后次序，以及关于任务的声明。",
+    "verify_now": "立即验证",
+    "verify_again": "重新验证",
+    "verifying": "{time} 开始验证。本页会自动刷新。",
+    "verified_at": "验证于 {time}，{size} MB",
+    "ok": "验证通过：没有改动，没有缺失。",
+    "broken": "验证不通过：发现篡改或违反规则。",
+    "incomplete": "证据不完整：现有内容属实，但有缺失。",
+    "could_not": "无法完成审计：{why}。",
+    "closed_words": "另有 {count} 条其他公司的记录在其位置上，但未公开内容：本次审计不涉及其内容。",
+    "opened": "可核对",
+    "erased": "已删除",
+    "closed": "未公开",
+    "checkpoints": "检查点",
+    "findings": "发现的问题",
+    "take_away": "带走证据",
+    "download": "下载证据包",
+    "offline": "持有各公司名片的任何人，都可以不依靠本节点验证该文件：",
+    "error_title": "此页面未打开",
+    "error_closed": "请使用 `assent node console` 打印的链接打开；每个链接只能使用一次。",
+    "error_host": "这些页面只应答 127.0.0.1 和 localhost。",
+    "error_missing": "没有此页面。",
+    "error_ours": "节点遇到错误，详见其运行日志。",
+    "left": "会话已结束。新的链接见 `assent node console`。",
+}
+CATALOGUES: Mapping[str, Mapping[str, str]] = {"zh-CN": _ZH, "en": _EN}

@@ -161,6 +161,16 @@ CASES: dict[str, Callable[[Told], None]] = {
     "stage_before_admission": lambda t: t.whole(
         last=closed(stages=[["offer", NOW * 1000 - 9], ["tokens", NOW * 1000 - 1]])
     ),
+    "terms_differ": lambda t: [  # type: ignore[dict-item,return-value]
+        t.say("retailer", JOB_ADMITTED, admitted()),
+        t.say("media", JOB_ADMITTED, admitted(thresholds={"min_cohort": 2, "window": 900})),
+    ],
+    "late_release": lambda t: t.whole(
+        last=closed(rechecked=NOW * 1000 + 9, stages=[["open", (NOW + 421) * 1000]])
+    ),
+    "quorum_overstated": lambda t: t.whole(
+        admitted(consent=t.head("retailer") | {"quorum_time": NOW + 29})
+    ),
     "budget_overspent": lambda t: t.whole(admitted(budget_before=99)),
     "stale_admission": lambda t: t.whole(
         admitted(consent={"origin": "x", "size": 0, "root": "", "quorum_time": NOW - 302})
@@ -199,4 +209,26 @@ def test_a_job_that_never_ends_is_incomplete(told: Told) -> None:
 def test_from_the_future_is_as_bad_as_stale(told: Told) -> None:
     told.whole(admitted(consent={"origin": "x", "size": 0, "root": "", "quorum_time": NOW + 60}))
     assert set(told.found()) == {"stale_admission"}
+    told.stand.close()
+
+
+@pytest.mark.parametrize(
+    ("rechecked", "opened", "fine"),
+    [(1, 2, True), (1, 301_000, True), (5, 4, False), (-1, 2, False), (None, 2, False)],
+)
+def test_a_result_is_opened_soon_after_the_last_look(
+    told: Told, rechecked: int | None, opened: int, fine: bool
+) -> None:
+    looked = None if rechecked is None else NOW * 1000 + rechecked
+    told.whole(last=closed(rechecked=looked, stages=[["open", NOW * 1000 + opened]]))
+    assert set(told.found()) == (set() if fine else {"late_release"})
+    told.stand.close()
+
+
+@pytest.mark.parametrize("term", ["noise", "parties", "protocol", "purpose", "requester", "rho"])
+def test_all_parties_admit_a_job_on_the_same_terms(told: Told, term: str) -> None:
+    other = {"parties": ["retailer", "media", "bank"], "rho": 99}.get(term, "other")
+    told.say("retailer", JOB_ADMITTED, admitted())
+    told.say("media", JOB_ADMITTED, admitted(**{term: other}))
+    assert told.found() == ["terms_differ"]
     told.stand.close()

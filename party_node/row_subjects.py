@@ -1,6 +1,7 @@
-"""From the rows of a table to the subject tokens that they carry.
+"""Which pseudonyms the rows of a party's table carry.
 
-Who runs it: every node, once at start.  Learns: the party, about its own rows.
+Who runs it: every node, once per table, for its consent gate.
+Learns: the party, about its own rows; nothing here leaves it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consent.gate import RowSubjects
 from consent.pseudonyms import Pseudonyms
 from consent.subjects import SubjectIndex
-from protocol.secret import Secret
+
+# Rows that have an identifier of a type, and uint8[n, 32]: their tokens.
+Tokens = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
 class Identifiers(Protocol):
@@ -32,18 +33,14 @@ class Identifiers(Protocol):
         ...
 
 
-def tokens_of(
-    pseudonyms: Pseudonyms, kind: str, identifiers: Identifiers
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+def tokens_of(pseudonyms: Pseudonyms, kind: str, identifiers: Identifiers) -> Tokens:
     ids = identifiers.all_identifiers(kind)
     valid = pc.is_valid(ids)
     rows = np.flatnonzero(valid.to_numpy(zero_copy_only=False))
     return rows, pseudonyms.tokens(kind, ids.filter(valid))
 
 
-def row_subjects(
-    tokens: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]], rows: int
-) -> RowSubjects:
+def row_subjects(tokens: Mapping[str, Tokens], rows: int) -> RowSubjects:
     index, codes = SubjectIndex.numbering(np.concatenate([found for _, found in tokens.values()]))
     columns = []
     start = 0
@@ -53,7 +50,3 @@ def row_subjects(
         start += len(found)
         columns.append(column)
     return RowSubjects(index, tuple(columns), rows)
-
-
-def derive(key: Secret, info: bytes) -> bytes:
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(key.reveal())
