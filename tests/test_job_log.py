@@ -129,6 +129,33 @@ async def test_while_the_ledger_is_away_jobs_run_and_their_statements_follow(tmp
         assert (await report(world)).exit_code == 0
 
 
+async def test_an_end_that_could_not_be_logged_is_logged_after_a_restart(tmp_path, monkeypatch):
+    real, away = LocalConsent.log_job, [True]
+
+    async def log_job(port, event):
+        if away[0] and event.type == JOB_CLOSED:
+            raise Failed("unavailable", "away")
+        return await real(port, event)
+
+    monkeypatch.setattr(LocalConsent, "log_job", log_job)
+    async with World(tmp_path, companies(41)) as world:
+        assert (await world.run(**crosstab_job())).state == "released"
+        logs = {name: node.ctx.job_log for name, node in world.nodes.items()}
+        await world.until(lambda: all(len(log.waiting()) == 1 for log in logs.values()))
+        kept = {name: log.waiting()[0].body for name, log in logs.items()}
+        for name in logs:
+            await world.stop_node(name)
+        assert not any(type == JOB_CLOSED for _, type, _ in entries(world))
+        away[0] = False
+        for name in logs:
+            await world.start_node(name)
+        await all_said(world)
+        closed = [(party, body) for party, type, body in entries(world) if type == JOB_CLOSED]
+        assert sorted(party for party, _ in closed) == sorted(kept)
+        assert all(body == json.loads(kept[party]) for party, body in closed)
+        assert (await report(world)).exit_code == 0
+
+
 async def test_a_refusal_is_said_with_its_code(tmp_path):
     tables = companies(35)
     tables["media"].config["policy"] |= {"purposes": ["activation"]}
