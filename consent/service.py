@@ -43,6 +43,14 @@ class ConsentService(ConsentServicer):
         self._callers = callers
         self._lines = lines
         self._portal = LocalPortal(ledger)
+        # What ends each stream that would never end by itself.
+        self._hang_up: set[Callable[[], None]] = set()
+
+    def hang_up(self) -> None:
+        """Ends the streams of followers and witnesses, before the server stops: it would abort
+        them as errors."""
+        for end in list(self._hang_up):
+            end()
 
     # -- a party's own log -----------------------------------------------------------------
 
@@ -67,12 +75,27 @@ class ConsentService(ConsentServicer):
         self, request: pb.ConsentFollowRequest, context: Any
     ) -> AsyncIterator[pb.ConsentHead]:
         port = await self._party(context)
-        try:
+        waiting: asyncio.Queue[pb.ConsentHead | None] = asyncio.Queue()
+
+        def end() -> None:
+            waiting.put_nowait(None)
+
+        async def listen() -> None:
             async with aclosing(port.follow()) as heads:
                 async for head in heads:
-                    yield codec.head_to_pb(head)
+                    waiting.put_nowait(codec.head_to_pb(head))
+
+        listening = asyncio.create_task(listen())
+        self._hang_up.add(end)
+        try:
+            while (head := await waiting.get()) is not None:
+                yield head
         except asyncio.CancelledError:
-            return  # the service stops, or the follower has hung up
+            return  # the follower has hung up
+        finally:
+            self._hang_up.discard(end)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     async def LogJob(self, request: pb.ConsentJobEvent, context: Any) -> pb.ConsentRecorded:
         port = await self._party(context)
@@ -122,21 +145,26 @@ class ConsentService(ConsentServicer):
             message = pb.ConsentCosignRequest(number=number, request=request)
             loop.call_soon_threadsafe(waiting.put_nowait, message)
 
+        def end() -> None:
+            waiting.put_nowait(None)
+
         async def listen() -> None:
             try:
                 async for answer in requests:
                     line.answered(answer.number, codec.answer_from_pb(answer))
             finally:
-                waiting.put_nowait(None)
+                end()
 
+        self._hang_up.add(end)
         line.connect(send)
         listening = asyncio.create_task(listen())
         try:
             while (message := await waiting.get()) is not None:
                 yield message
         except asyncio.CancelledError:
-            return  # the service stops, or the witness has hung up
+            return  # the witness has hung up
         finally:
+            self._hang_up.discard(end)
             line.disconnect(send)
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -238,7 +266,7 @@ async def serving(
     try:
         yield port
     finally:
-        # Followers and witnesses never hang up by themselves.
+        service.hang_up()
         await server.stop(grace=0.5)
 
 
