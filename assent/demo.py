@@ -95,7 +95,11 @@ def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     show_sides(results, console)
     console.print()
     console.rule(Text("one person withdraws", style="bold"), align="left")
-    tell(folder / "withdrawal", lambda line: console.print(Text(line)), Progress.stderr())
+    tell(
+        folder / "withdrawal",
+        lambda line: console.print(Text(line), soft_wrap=True),
+        Progress.stderr(),
+    )
     seconds = time.monotonic() - started
     console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}", soft_wrap=True)
     console.print(f"The same as data: {folder / 'result.json'}", soft_wrap=True)

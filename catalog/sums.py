@@ -106,7 +106,7 @@ class SumFile(Strict):
 
     def model(self, parties: Sequence[str]) -> Model:
         """What is summed.  Raises PydanticCustomError about the columns."""
-        raise NotImplementedError
+        raise NotImplementedError  # each protocol's file has its own; this one is never made
 
 
 def _bins(value: tuple[Decimal, ...]) -> tuple[Decimal, ...]:

@@ -147,7 +147,7 @@ def _endpoint(handler: _Handler, console: Console, *, private: bool) -> Any:
         except AssentError as error:
             _log.warning("%s: %s", handler.__name__, error.info.code)
             response = visit.page("error.html", "", status=503, what="error_ours")
-        except Exception:
+        except Exception:  # ours: the page says that much, the log has the rest
             _log.exception("%s", handler.__name__)
             response = visit.page("error.html", "", status=500, what="error_ours")
         for name, value in HEADERS.items():
