@@ -24,7 +24,8 @@ from catalog.tags import Tag, TagSet
 from catalog.vocabulary import UNKNOWN
 from party_node.attribute_columns import Labels
 from party_node.profile_store import ProfileStore, first
-from party_node.tag_sql import model_table, quoted, refresh_query, tag_column, text
+from party_node.tag_sql import model_table, refresh_query, tag_column
+from party_node.tag_test_sql import quoted, text
 from protocol.errors import BadInput
 
 # A share below this counts as this: an index over an empty value would be infinite.
