@@ -27,21 +27,11 @@ from rich.text import Text
 from assent.demo_consent import tell
 from assent.demo_data import write_demo
 from assent.report import EXCLUSIONS, write_report
-from assent.report_tables import Table, number, size, standing_out, tables, words
+from assent.report_lists import derived, listings
+from assent.report_tables import flow_table, number, size, standing_out, tables, words
+from assent.show import grids, listed
 from assent.who_learns import who_learns
 from protocol.errors import AssentError
-
-# Terminal colours for the shades of the heat map; the number beside them says the same.
-_COLOURS = {
-    "b3": "bold blue",
-    "b2": "blue",
-    "b1": "cyan",
-    "n0": "",
-    "a1": "yellow",
-    "a2": "dark_orange",
-    "a3": "bold dark_orange",
-    "w": "dim italic",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,9 +114,16 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"in common: {text}"))
     for warning in privacy.get("warnings") or []:
         console.print(Text(f"note: {warning}", style="yellow"))
-    for table in tables(result.get("cells") or [], result["requester"]):
+    lists = listings(result)
+    for table in tables([] if lists else result.get("cells") or [], result["requester"]):
         for grid in grids(table):
             console.print(grid)
+    if moved := flow_table(result.get("flow") or []):
+        for grid in grids(moved):
+            console.print(grid)
+    for part in lists or derived(result):
+        console.print(Text(part.title))
+        console.print(listed(part))
     if any(cell["withheld"] for cell in result.get("cells") or []):
         console.print(Text("no TGI in columns with withheld cells: the whole is not known there"))
     for cell in standing_out(result.get("cells") or [], result["requester"], most=1):
@@ -137,25 +134,6 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     for party, counts in (result.get("consent") or {}).items():
         console.print(Text(f"{party}: {funnel_line(counts)}"))
     console.print(Text(cost_line(result)))
-
-
-def grids(table: Table) -> list[Grid]:
-    """One terminal table per block of columns; a withheld cell says so and why."""
-    made = []
-    for block in table.blocks:
-        title = f"{table.title}   ({table.rows_of} × {table.columns_of})"
-        grid = Grid(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
-        grid.add_column(Text(table.rows_of.split("/")[-1]))
-        for column in block.columns:
-            grid.add_column(Text(column), justify="right")
-        for row in block.rows:
-            fields = [
-                Text("\n".join((cell.text, *cell.lines)), style=_COLOURS.get(cell.shade, ""))
-                for cell in row.cells
-            ]
-            grid.add_row(Text(row.name, style="bold"), *fields)
-        made.append(grid)
-    return made
 
 
 def funnel_line(counts: Mapping[str, Any]) -> str:

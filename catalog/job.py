@@ -20,6 +20,7 @@ from catalog import sums
 from catalog.federation import Federation, PartyName
 from catalog.job_fields import JobName, Privacy, Seed, distinct
 from catalog.job_rules import check_against, check_alone, check_known
+from catalog.job_then import Then, ThenFile
 from catalog.vocabulary import MEASURES, MODES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES, REVEALS
 from catalog.yaml import (
     Document,
@@ -75,6 +76,7 @@ class JobSpec:
     rho_nano: int = 20_000_000
     seed: int | None = None
     model: sums.Model | None = None  # of the protocols that sum over different people
+    then: Then | None = None  # what the requester makes of a released cross-tab
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -90,7 +92,8 @@ class JobSpec:
     def attributes(self) -> tuple[str, ...]:
         """Every attribute that the job reads, each once."""
         of_model = self.model.attributes() if self.model is not None else ()
-        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model)))
+        switch = (self.then.non_personal,) if self.then and self.then.non_personal else ()
+        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model, *switch)))
 
     def own_attributes(self, party: str) -> tuple[str, ...]:
         """The names, without the party, of `party`'s attributes that the job reads."""
@@ -117,6 +120,7 @@ class JobSpec:
             "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
             "seed": self.seed,
         }
+        found |= {} if self.then is None else {"then": self.then.canonical()}
         return found if self.model is None else found | {"model": self.model.canonical()}
 
     @cached_property
@@ -198,6 +202,7 @@ class _JobFile(Strict):
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
     privacy: Privacy = Field(default_factory=Privacy)
     seed: Seed | None = None
+    then: ThenFile | None = None
 
 
 def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
@@ -258,6 +263,7 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
         noise=file.privacy.on,
         rho_nano=file.privacy.rho_nano,
         seed=file.seed,
+        then=None if file.then is None else file.then.then(),
     )
     if federation is not None:
         check_known(spec, federation, document)
@@ -328,6 +334,8 @@ def _from_plain(value: Any) -> JobSpec:
         fields["privacy"]["rho"] = Decimal(privacy["rho_nano"]) / _NANO
     if value["seed"] is not None:
         fields["seed"] = value["seed"]
+    if "then" in value:
+        fields["then"] = value["then"]
     if "model" in value:
         for key in ("rows", "columns", "measures", "match"):
             del fields[key]

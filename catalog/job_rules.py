@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catalog import job_then
 from catalog.federation import Federation
 from catalog.yaml import Document, Where, nearest
 
@@ -80,7 +81,7 @@ def _check_crosstab(spec: JobSpec) -> _Found:
     return None
 
 
-_ALONE = (_check_parties, _check_psi, _check_crosstab)
+_ALONE = (_check_parties, _check_psi, _check_crosstab, job_then.check_alone)
 
 
 def check_alone(spec: JobSpec, document: Document) -> None:
@@ -103,6 +104,8 @@ def check_against(spec: JobSpec, federation: Federation, document: Document) -> 
     for key, names in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.summed)):
         for name in names:
             _check_attribute(name, key, federation, document)
+    if (found := job_then.check_against(spec, federation)) is not None:
+        raise document.error(*found)
     for kind in spec.match.on:
         for name in spec.parties:
             if kind not in federation.parties[name].ids:

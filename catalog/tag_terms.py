@@ -37,6 +37,11 @@ MODELS: dict[str, tuple[str, dict[str, str]]] = {
         {"clv": "number", "p_alive": "number", "expected_purchases": "number",
          "expected_value": "number"},
     ),
+    "recommendation": (
+        "recommendations",
+        {"item_1": "label", "item_2": "label", "item_3": "label", "item_4": "label",
+         "item_5": "label", "basis": "label"},
+    ),
     "rfm": (
         "scores",
         {"segment_8": "label", "segment_5x5": "label", "recency_score": "number",

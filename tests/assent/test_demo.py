@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assent import demo
+from assent import demo, show
 from protocol.errors import Failed
 from tests.assent.test_report import cell, result
 
@@ -93,3 +93,17 @@ def test_an_error_is_one_sentence_and_its_exit_code(
     monkeypatch.setitem(sys.modules, "assent.sandbox", types.SimpleNamespace(run=run))
     assert demo.main(["--folder", str(tmp_path)]) == 4
     assert "the process of media ended at once" in capsys.readouterr().err
+
+
+def test_a_crosstab_of_people_is_a_heat_map_in_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cells = [cell(row, column, 50) for row in ("high", "low") for column in ("travel", "games")]
+    counts = [{k: v for k, v in one.items() if not k.startswith(("sum", "mean"))} for one in cells]
+    show.result(result(counts))
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = [line for line in lines if "travel" in line and "games" in line]
+    assert head.split() == ["tier", "travel", "games"]
+    assert sum(line.split().count("50") for line in lines) == 4
+    show.result(result(cells))
+    assert sum("travel" in line for line in capsys.readouterr().out.splitlines()) == 2
