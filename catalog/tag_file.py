@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field
 from catalog.federation import AttributeName, PartyName, Purpose
 from catalog.tag_bands import TitleFile, bands_of, title_of
 from catalog.tag_models import filled, spelled_out
+from catalog.tag_packs import extended
 from catalog.tag_rules import Scope, Sources, condition, kind_of, measure
 from catalog.tag_terms import MEASURES, OF_MODEL, OF_TIER, OPTIONS, Measure
 from catalog.tags import (
@@ -115,7 +116,7 @@ def load_tags(path: Path, sources: Sources | None = None) -> TagSet:
 
 def parse_tags(document: Document, sources: Sources | None = None) -> TagSet:
     """As `load_tags`, of a document that is read already.  Raises BadInput."""
-    document = spelled_out(document)
+    document = spelled_out(extended(document))
     file = build(_SetFile, document.value, document)
     places = {name: _place(name, value, document, file) for name, value in file.taxonomy.items()}
     mappings = {name: _mapping(name, value, document) for name, value in file.mappings.items()}
