@@ -1,9 +1,9 @@
 """`python -m assent.demo`: two made-up companies, an overlap and a cross-tab, a report.
 
 What: writes the companies into FOLDER/data, runs both jobs through `assent sandbox run`'s own
-code (real processes, mTLS), prints what the retailer gets and what each side could see, and
-leaves FOLDER/result.json and FOLDER/report.html.  Then one person withdraws in the portal
-(`assent.demo_consent`).
+code (real processes, mTLS), prints what the retailer gets and what each side could see.  Then a
+shop wins customers back (`assent.demo_winback`), and one person withdraws in the portal
+(`assent.demo_consent`).  Leaves FOLDER/result.json and FOLDER/report.html, with all jobs.
 Who runs it: whoever tries Assent; `make demo`.
 Learns: this process starts the whole federation, so it could see both tables; a real company
 sees its own side only, as the printed table says.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from rich.text import Text
 
 from assent.demo_consent import tell
 from assent.demo_data import write_demo
+from assent.demo_winback import tell as win_back
 from assent.report import EXCLUSIONS, write_report
 from assent.report_lists import derived, listings
 from assent.report_tables import flow_table, number, size, standing_out, tables, words
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     from assent.progress import Progress
+    from assent.results import exit_code, write_results
     from assent.sandbox import run
 
     started = time.monotonic()
@@ -62,38 +64,45 @@ def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     console.print(
         f"two made-up companies are in {folder / 'data'}; starting the federation …", soft_wrap=True
     )
-    code, results = run(
+    _, results = run(
         files.federation,
         files.job,
         out=folder / "result.json",
         keep=folder / "parties" if keep else None,
         progress=Progress.stderr(),
     )
-    seconds = time.monotonic() - started
-    write_report(
-        results,
-        folder / "report.html",
-        title="Retailer and media platform: customers in common",
-        extra={
-            "Companies": f"made up by the demo from seed {seed}; nobody in them exists",
-            "Processes": "a node per company, coordinator, consent service; loopback, mutual TLS",
-            "Whole run": f"{seconds:.1f} s on this machine, data and start included",
-        },
-    )
     for result in results:
         show(result, console)
     show_sides(results, console)
-    console.print()
-    console.rule(Text("one person withdraws", style="bold"), align="left")
-    tell(
-        folder / "withdrawal",
-        lambda line: console.print(Text(line), soft_wrap=True),
-        Progress.stderr(),
+    say = _line(console, "whom to win back")
+    story = win_back(folder / "winback", seed, say, Progress.stderr())
+    for result in story:
+        show(result, console)
+    results = [*results, *story]
+    seconds = time.monotonic() - started
+    write_results(folder / "result.json", results)
+    write_report(
+        results,
+        folder / "report.html",
+        title="Customers in common, and whom to win back",
+        extra={
+            "Companies": f"made up by the demo from seed {seed}; nobody in them exists",
+            "Processes": "a node per company, coordinator, consent service; loopback, mutual TLS",
+            "All runs": f"{seconds:.1f} s on this machine, data and start included",
+        },
     )
+    tell(folder / "withdrawal", _line(console, "one person withdraws"), Progress.stderr())
     seconds = time.monotonic() - started
     console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}", soft_wrap=True)
     console.print(f"The same as data: {folder / 'result.json'}", soft_wrap=True)
-    return code
+    return exit_code(results)
+
+
+def _line(console: Console, heading: str) -> Callable[[str], None]:
+    """A chapter's heading, and what says its lines."""
+    console.print()
+    console.rule(Text(heading, style="bold"), align="left")
+    return lambda line: console.print(Text(line), soft_wrap=True)
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:

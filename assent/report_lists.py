@@ -52,7 +52,7 @@ def derived(result: Mapping[str, Any]) -> tuple[Listing, ...]:
         return ()
     lines = [
         {"stage": line["stage"], "people": line["count"],
-         "cells": f"{line['released']} of {line['cells']}"}
+         "cells counted": f"{line['released']} of {line['cells']}"}
         for line in found if line["cells"]
     ]  # fmt: skip
     return (listing("People by their highest stage at any company", lines),)
