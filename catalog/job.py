@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from catalog import sums
+from catalog import lookalike, sums
 from catalog.federation import Federation, PartyName
 from catalog.job_fields import JobName, Privacy, Seed, distinct
 from catalog.job_rules import check_against, check_alone, check_known
@@ -75,6 +75,7 @@ class JobSpec:
     rho_nano: int = 20_000_000
     seed: int | None = None
     model: sums.Model | None = None  # of the protocols that sum over different people
+    lookalike: lookalike.Lookalike | None = None
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -90,6 +91,8 @@ class JobSpec:
     def attributes(self) -> tuple[str, ...]:
         """Every attribute that the job reads, each once."""
         of_model = self.model.attributes() if self.model is not None else ()
+        if self.lookalike is not None:
+            of_model = self.lookalike.attributes
         return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model)))
 
     def own_attributes(self, party: str) -> tuple[str, ...]:
@@ -117,6 +120,8 @@ class JobSpec:
             "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
             "seed": self.seed,
         }
+        if self.lookalike is not None:
+            return found | {"lookalike": self.lookalike.canonical()}
         return found if self.model is None else found | {"model": self.model.canonical()}
 
     @cached_property
@@ -186,18 +191,38 @@ class _Match(Strict):
     reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
 
 
-class _JobFile(Strict):
+class _Asked(Strict):
+    """The keys of every job that matches people."""
+
     job: JobName
     purpose: Annotated[Text, one_of(PURPOSES)]
     protocol: Annotated[Text, one_of(PROTOCOLS)]
     requester: PartyName
     with_: Annotated[Words, AfterValidator(distinct)] = Field(alias="with")
     match: _Match = Field(default_factory=_Match)
+    privacy: Privacy = Field(default_factory=Privacy)
+    seed: Seed | None = None
+
+
+class _JobFile(_Asked):
     rows: Attributes = ()
     columns: Attributes = ()
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
-    privacy: Privacy = Field(default_factory=Privacy)
-    seed: Seed | None = None
+
+    def question(self) -> dict[str, Any]:
+        """What is asked, as fields of a JobSpec."""
+        return {"rows": self.rows, "columns": self.columns, "measures": self.measures}
+
+
+class _LookalikeFile(_Asked):
+    seed_flag: Annotated[Text, AfterValidator(_attribute)]
+    features: Annotated[Attributes, lookalike.SOME]
+    l2: lookalike.Penalty = lookalike.DEFAULT_PENALTY
+    curve: lookalike.Bands = lookalike.NO_CURVE
+
+    def question(self) -> dict[str, Any]:
+        l2 = lookalike.penalty_text(self.l2)
+        return {"lookalike": lookalike.Lookalike(self.seed_flag, self.features, l2, self.curve)}
 
 
 def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
@@ -241,7 +266,8 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
         )
     if protocol in sums.SUMS:
         return _sum_job(value, document, federation)
-    file = build(_JobFile, {k: v for k, v in value.items() if v is not None}, document)
+    kind: type[_JobFile | _LookalikeFile] = _LookalikeFile if protocol == "lookalike" else _JobFile
+    file = build(kind, {k: v for k, v in value.items() if v is not None}, document)
     on = file.match.on
     if on is None:
         on = DEFAULT_ON if federation is None else _shared_types(file, federation)
@@ -252,12 +278,10 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
         requester=file.requester,
         providers=file.with_,
         match=Match(on, file.match.mode, file.match.reveal),
-        rows=file.rows,
-        columns=file.columns,
-        measures=file.measures,
         noise=file.privacy.on,
         rho_nano=file.privacy.rho_nano,
         seed=file.seed,
+        **file.question(),
     )
     if federation is not None:
         check_known(spec, federation, document)
@@ -265,7 +289,7 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
     # One form for one question: a psi job counts anyway, and a cross-tab always counts.
     if spec.protocol == "psi":
         spec = replace(spec, measures=())
-    elif not spec.measures:
+    elif spec.protocol == "crosstab" and not spec.measures:
         spec = replace(spec, measures=(Measure("count"),))
     if federation is not None:
         check_against(spec, federation, document)
@@ -295,7 +319,7 @@ def _sum_job(
     return spec
 
 
-def _shared_types(file: _JobFile, federation: Federation) -> tuple[str, ...]:
+def _shared_types(file: _Asked, federation: Federation) -> tuple[str, ...]:
     """The default waterfall, without the types that a party of the job has not."""
     parties = [federation.parties[p] for p in (file.requester, *file.with_)
                if p in federation.parties]  # fmt: skip
@@ -332,4 +356,8 @@ def _from_plain(value: Any) -> JobSpec:
         for key in ("rows", "columns", "measures", "match"):
             del fields[key]
         fields |= sums.plain(value["protocol"], value["model"])
+    if "lookalike" in value:
+        for key in ("rows", "columns", "measures"):
+            del fields[key]
+        fields |= lookalike.plain(value["lookalike"])
     return _job(Document("a job", fields, {}), None)

@@ -124,14 +124,20 @@ class NodeClient:
         """
         record = self.record(job_id)
         found: dict[str, Any] | None = record.get("result")
+        if view is None and self._ended_badly(job_id):
+            found = None  # a provider's part was done, and another party failed afterwards
         if found is None or (view is not None and view.state != "released"):
             view = view or self.watch(job_id, 0, 0.0)
             if view.state not in ("refused", "failed") or "asked" not in record:
                 return None
             ended = {"status": view.state, "error": json.loads(view.error or "null")}
             found = record["asked"] | ended
-        with_own(found, found["requester"], record["own"])
+        with_own(found, str(self.status()["party"]), record["own"])
         return found
+
+    def _ended_badly(self, job_id: str) -> bool:
+        states = {job.job_id: job.state for job in self.jobs()}
+        return states.get(job_id) in ("refused", "failed")
 
     def record(self, job_id: str) -> dict[str, Any]:
         with self._words():

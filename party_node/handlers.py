@@ -14,7 +14,15 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy.exc import OperationalError
 
-from party_node import admission, sequence, steps_crosstab, steps_match, steps_sums, steps_terms
+from party_node import (
+    admission,
+    sequence,
+    steps_crosstab,
+    steps_lookalike,
+    steps_match,
+    steps_sums,
+    steps_terms,
+)
 from party_node.job_log import STAGE
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
@@ -44,6 +52,13 @@ STEPS: Mapping[str, Handler] = {
     "ask": steps_sums.ask,
     "sum": steps_sums.add,
     "finish": steps_sums.finish,
+    "prove": steps_lookalike.prove,
+    "features": steps_lookalike.features,
+    "gather": steps_lookalike.gather,
+    "fit": steps_lookalike.fit,
+    "flags": steps_lookalike.flags,
+    "bands": steps_lookalike.bands,
+    "conclude": steps_lookalike.conclude,
 }
 
 

@@ -60,7 +60,7 @@ async def _attempt(ctx: JobContext) -> None:
     keys = await asyncio.gather(
         *(ctx.party_step(f"key/{p}", requester, admitted, recipient=p) for p in providers)
     )
-    matching = _Matching(ctx, admitted, dict(zip(providers, keys, strict=True)))
+    matching = Matching(ctx, admitted, dict(zip(providers, keys, strict=True)))
     if job.params["reveal"] == "members":
         uploads = await asyncio.gather(*(matching.upload(party) for party in job.parties))
         await _members(ctx, dict(zip(job.parties, uploads, strict=True)), sizes)
@@ -106,7 +106,7 @@ async def admission_of(ctx: JobContext, ref: ArtifactRef) -> job_pb2.Admission:
 
 
 @dataclass(frozen=True)
-class _Matching:
+class Matching:
     """Gets every party's comparable tokens: keyed ones, or points blinded by every party."""
 
     ctx: JobContext
@@ -155,7 +155,7 @@ async def _layout(
 
     def pair(paths: Mapping[str, Path], out: Path) -> None:
         left, right = (
-            _checked(paths[party], sizes[party], types) for party in (requester, provider)
+            checked(paths[party], sizes[party], types) for party in (requester, provider)
         )
         pairing = waterfall(left.tokens, right.tokens, types, left.width)
         lay_out(pairing, sizes[requester]).astype("<i8").tofile(out)
@@ -180,7 +180,7 @@ async def _members(ctx: JobContext, uploads: Refs, sizes: Mapping[str, int]) -> 
     types, parties = int(ctx.job.params["types"]), list(ctx.job.parties)
 
     def join(paths: Mapping[str, Path], out: Path) -> None:
-        found = [_checked(paths[party], sizes[party], types) for party in parties]
+        found = [checked(paths[party], sizes[party], types) for party in parties]
         marks = join_all([upload.tokens for upload in found], types, found[0].width)
         np.concatenate(marks).tofile(out)
 
@@ -201,7 +201,7 @@ async def _members(ctx: JobContext, uploads: Refs, sizes: Mapping[str, int]) -> 
         await ctx.party_step(f"members/{party}", party, {"marks": ref}, recipient=COORDINATOR)
 
 
-def _checked(path: Path, size: int, types: int) -> Uploaded:
+def checked(path: Path, size: int, types: int) -> Uploaded:
     found = uploaded(path, types)
     if len(found.tokens) != size:
         raise Failed("bad_artifact", "an upload has another size than was admitted", stage="join")

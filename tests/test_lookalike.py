@@ -1,0 +1,243 @@
+"""Whole lookalikes in the in-memory world, beside scikit-learn on the joined table.
+
+Protects protocols.md section 4 (lookalike): without noise the scores are those of a central
+logistic regression; the requester gets no score; both gates, both ledgers and the curve's rules.
+"""
+
+import random
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.reference import job_oracle, lookalike_oracle
+from tests.reference.seeded_noise import SeededNoise
+from tests.world import Company, World
+
+TOPICS = ["travel", "food", "games"]
+BOUNDS = (-50, 600)
+
+
+def companies(seed, n_left=90, n_right=150, *, policy=None, vips=0.6, bounds=BOUNDS):
+    """Seeds like travel and many minutes; gaps in everything, an ambiguous e-mail."""
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    people = [(f"p{i}@example.com", f"+8613800{i:06d}") for i in range(max(n_left, n_right) + 20)]
+
+    def ids(i):
+        email, phone = people[i]
+        return [email if rng.random() > 0.1 else "", phone if rng.random() > 0.1 else ""]
+
+    taste = {i: rng.choice(TOPICS) for i in range(len(people))}
+    left = [
+        [*ids(i), "1" if rng.random() < vips * (1.5 if taste[i] == "travel" else 0.6) else "0"]
+        for i in rng.sample(range(len(people)), n_left)
+    ]
+    right = [
+        [*ids(i), "" if rng.random() < 0.05 else taste[i],
+         "" if rng.random() < 0.1 else f"{rng.gauss(200, 150) + 80 * (taste[i] == 'travel'):.1f}",
+         rng.choice(["1", "0", ""])]
+        for i in rng.sample(range(len(people)), n_right)
+    ]  # fmt: skip
+    left[1][0] = left[0][0]
+    policy = {"min_cohort": 1, "noise": "optional", "rho_per_month": 5} | (policy or {})
+    common = {"default_region": "CN", "ids": {"email": "email", "phone": "phone"}, "policy": policy}
+    return {
+        "shop": Company(
+            ["email", "phone", "vip"],
+            left,
+            common | {"attributes": {"vip": {"kind": "flag", "category": "purchases"}}},
+        ),
+        "media": Company(
+            ["email", "phone", "topic", "minutes", "app"],
+            right,
+            common
+            | {
+                "attributes": {
+                    "topic": {"kind": "label", "category": "content", "values": TOPICS},
+                    "minutes": {"kind": "number", "category": "behaviour", "decimals": 1,
+                                "bounds": list(bounds)},
+                    "app": {"kind": "flag", "category": "device"},
+                }
+            },
+        ),
+    }  # fmt: skip
+
+
+def job(**changes):
+    return {
+        "job": "vips", "purpose": "lookalike_modelling", "protocol": "lookalike",
+        "requester": "shop", "with": ["media"], "seed_flag": "shop/vip",
+        "features": ["media/minutes", "media/topic", "media/app"],
+        "privacy": {"noise": "off"},
+    } | changes  # fmt: skip
+
+
+COLUMNS = [
+    lambda row: min(max(float(row["minutes"]), BOUNDS[0]), BOUNDS[1]) if row["minutes"] else None,
+    *(lambda row, word=word: float((row["topic"] or "unknown") == word)
+      for word in [*TOPICS, "unknown"]),
+    lambda row: float(row["app"] == "1"),
+]  # fmt: skip
+
+
+def rows_of(company):
+    return [dict(zip(company.columns, row, strict=True)) for row in company.rows]
+
+
+def central(tables, l2=1.0):
+    left, right = rows_of(tables["shop"]), rows_of(tables["media"])
+    everybody = [True] * len(left), [True] * len(right)
+    matched = job_oracle.pairs(left, right, ["phone", "email"], *everybody)
+    seeds = {right_row for left_row, right_row in matched if left[left_row]["vip"] == "1"}
+    return lookalike_oracle.central(permitted(right), seeds, COLUMNS, l2), seeds
+
+
+def permitted(rows):
+    """`consents: all` is about people; a row without any identifier is nobody's."""
+    return {i: row for i, row in enumerate(rows) if row["email"] or row["phone"]}
+
+
+def scores_at(world, name="vips"):
+    table = pq.read_table(world.folder / "media" / "scores" / f"{name}.parquet")
+    return dict(zip(table["row"].to_pylist(), table["score"].to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["keyed", "ecdh"])
+async def test_scores_equal_a_central_logistic_regression(tmp_path, mode):
+    tables = companies(1)
+    match = {"on": ["phone", "email"], "mode": mode}
+    async with World(tmp_path, tables) as world:
+        outcome = await world.run(**job(match=match, l2=0.5, curve=4))
+        found = scores_at(world)
+        record = world.desks["media"].record(outcome.job_id)
+        assert not (world.folder / "shop" / "scores").exists()
+    assert outcome.state == "released", outcome.error
+    (scores, weights, intercept), seeds = central(tables, 0.5)
+    assert len(seeds & set(scores)) >= 25
+    # Everybody of the provider who may take part; null for who lacks a feature.
+    assert set(found) == set(permitted(rows_of(tables["media"])))
+    assert {row for row, score in found.items() if score is not None} == set(scores)
+    assert max(abs(found[row] - score) for row, score in scores.items()) < 1e-6
+    model = record["result"]["model"]
+    assert model["seeds"] == len(seeds & set(scores))
+    assert model["intercept"] == pytest.approx(intercept, abs=1e-6)
+    assert list(model["weights"].values()) == pytest.approx(weights, abs=1e-6)
+    # The requester gets the curve, and nothing of the model.
+    assert "model" not in outcome.result
+    assert "weights" not in str(outcome.result)
+    counts = lookalike_oracle.reach(scores, seeds, 4)
+    curve = outcome.result["curve"]
+    assert [p["seeds"] for p in curve] == np.cumsum(counts).tolist()
+    assert [p["reach"] for p in curve] == [0.25, 0.5, 0.75, 1.0]
+    assert curve[0]["lift"] == pytest.approx(4 * counts[0] / sum(counts))
+    shares = np.cumsum([0, *counts]) / sum(counts)
+    assert outcome.result["auc"] == pytest.approx((shares[1:] + shares[:-1]).sum() / 8)
+    assert outcome.result["auc"] > 0.55
+
+
+async def test_noise_costs_both_ledgers_and_auc_and_lift_are_reported(tmp_path):
+    tables = companies(2, 300, 500, policy={"noise": "required", "min_cohort": 10})
+    asked = job(curve=5, privacy={"rho": 1.0})
+    async with World(tmp_path, tables, noise=SeededNoise(2)) as world:
+        outcome = await world.run(**asked)
+        again = await world.run(**asked)
+        record = world.desks["media"].record(outcome.job_id)
+        found = scores_at(world)
+    assert outcome.state == "released", outcome.error
+    assert again.result["answered_from_store"]
+    privacy = outcome.result["privacy"]
+    sigma = (4 / (2 * 1.0)) ** 0.5  # m = 1 + 3 features, the label is one
+    assert privacy["sigmas"]["seeds"] == pytest.approx(sigma, rel=1e-4)
+    assert privacy["sigmas"]["sum:media/minutes"] == pytest.approx(325 * sigma, rel=1e-3)
+    assert privacy["sigmas"]["curve"] == pytest.approx(1.0, rel=1e-4)  # overlap and count
+    _, seeds = central(tables)
+    model = record["result"]["model"]
+    assert model["seeds"] != len(seeds)
+    assert abs(model["seeds"] - len(seeds)) < 10 * sigma + len(seeds) / 4  # some lack minutes
+    assert all(0 < score < 1 for score in found.values() if score is not None)
+    assert outcome.result["curve"][-1]["reach"] == 1.0
+    assert outcome.result["auc"] == pytest.approx(model["expected_auc"], abs=0.1)
+    assert {p: own["remaining_rho"] for p, own in again.own.items() if "remaining_rho" in own} == {}
+    assert (outcome.own["shop"]["remaining_rho"], outcome.own["media"]["remaining_rho"]) == (4, 4)
+
+
+async def test_the_requester_pays_alone_without_a_curve(tmp_path):
+    tables = companies(3)
+    async with World(tmp_path, tables, noise=SeededNoise(3)) as world:
+        outcome = await world.run(**job(privacy={"rho": 2.0}))
+        assert outcome.state == "released", outcome.error
+        ledger = world.nodes["shop"].ctx.ledger
+        broke = await world.run(**job(job="more", privacy={"rho": 3.5}))
+        assert ledger is not None
+    assert "curve" not in outcome.result
+    assert "remaining_rho" not in outcome.own["media"]
+    assert outcome.own["shop"]["remaining_rho"] == 3
+    assert (broke.code, broke.error["party"]) == ("budget_exhausted", "shop")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "party"),
+    [
+        ({"policy": {"noise": "required"}}, "noise_required", "media"),
+        ({"policy": {"purposes": ["activation"]}}, "purpose_not_allowed", "media"),
+        ({"vips": 0.2}, "too_few_seeds", "shop"),  # under 25 of the requester's own
+        ({"policy": {"min_cohort": 70}, "vips": 0.5}, "too_few_seeds", "shop"),
+        ({"n_right": 40}, "too_few_seeds", "media"),  # enough seeds, few of them in common
+    ],
+)
+async def test_a_gate_refuses(tmp_path, change, code, party):
+    change = dict(change)
+    policy = change.pop("policy", {})
+    tables = companies(4, **change, policy={k: v for k, v in policy.items() if k == "min_cohort"})
+    tables["media"].config["policy"] = tables["media"].config["policy"] | policy
+    if change.get("n_right"):
+        # Strangers who are seeds: eligible at the requester, unknown to the provider.
+        tables["shop"].rows += [[f"x{i}@example.com", "", "1"] for i in range(40)]
+        for row in tables["shop"].rows[:75]:
+            row[2] = "0"
+    async with World(tmp_path, tables) as world:
+        outcome = await world.run(**job())
+        assert not (world.folder / "media" / "scores").exists()
+    assert (outcome.state, outcome.code, outcome.error["party"]) == ("refused", code, party)
+
+
+async def test_withdrawn_seeds_are_left_out_until_the_sums_leave(tmp_path):
+    """A seed that withdraws is not summed; under 25 that are left, nothing leaves."""
+    tables = companies(5)
+    seeds = [row for row in tables["shop"].rows if row[2] == "1" and row[0]]
+    said = ["email", "purpose", "recipient", "category", "status"]
+    tables["shop"].consents = [said] + [
+        [row[0], "lookalike_modelling", "media", "purchases", "given"] for row in seeds[:27]
+    ]
+    async with World(tmp_path, tables) as world:
+        for row in seeds[:4]:
+            await world.desks["shop"].consent("email", row[0], "all", "all", "all", "withdrawn")
+        outcome = await world.run(**job())
+    assert (outcome.code, outcome.error["party"]) == ("too_few_seeds", "shop")
+    assert "25" in outcome.error["cause"]
+
+
+async def test_exact_sums_that_differ_by_one_person_are_refused(tmp_path):
+    tables = companies(6, policy={"min_cohort": 5})
+    async with World(tmp_path, tables) as world:
+        first = await world.run(**job())
+        assert first.state == "released", first.error
+        person = next(row[0] for row in tables["shop"].rows if row[2] == "1" and row[0])
+        await world.desks["shop"].consent("email", person, "all", "all", "all", "withdrawn")
+        second = await world.run(**job())
+    assert (second.code, second.error["party"]) == ("exact_difference", "shop")
+
+
+async def test_a_plan_says_that_exact_sums_show_the_seeds(tmp_path):
+    async with World(tmp_path, companies(7)) as world:
+        exact = await world.run(dry_run=True, **job())
+        noisy = await world.run(dry_run=True, **job(curve=10, privacy={"rho": 0.5}))
+        few = await world.run(dry_run=True, **job(seed_flag="shop/vip", privacy={"rho": 9}))
+    assert exact.state == noisy.state == "released", exact.error
+    assert "work out who of its customers the seeds are" in exact.result["learns"]["media"]
+    assert any("who the seeds are" in warning for warning in exact.result["warnings"])
+    assert "10 equal bands" in noisy.result["learns"]["shop"]
+    assert noisy.result["ciphertexts"] > exact.result["ciphertexts"]
+    assert set(noisy.result["learns"]) == {"shop", "media", "coordinator"}
+    assert few.result["refusals"][0]["code"] == "budget_exhausted"
