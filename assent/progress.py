@@ -28,6 +28,13 @@ DOING = {
     "total": "adds up under encryption",
     "finish": "writes its part of the result",
     "open": "opens the totals",
+    "prove": "proves its key",
+    "features": "encrypts its people's features",
+    "gather": "adds up its seeds under encryption",
+    "fit": "fits the model and scores its own people",
+    "flags": "encrypts who is a seed",
+    "bands": "adds up under encryption",
+    "conclude": "writes the result",
     "members": "finds its own common rows",
 }
 

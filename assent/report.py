@@ -34,6 +34,7 @@ from assent.report_tables import (
     words,
 )
 from assent.who_learns import Disclosure, who_learns, who_learns_of_sum
+from assent.who_learns_lookalike import who_learns_of_lookalike
 
 # 95 % of a Gaussian lies within this many standard deviations.
 _WITHIN_95 = 1.96
@@ -192,6 +193,14 @@ def _learns(
     noise = privacy.get("noise") not in ("off", None, False)
     if "match" not in result:  # a job over secure sums: nobody is matched
         return who_learns_of_sum(requester, providers, noise=noise)
+    if "lookalike" in result:
+        return who_learns_of_lookalike(
+            requester,
+            ", ".join(providers),
+            mode=str(match.get("mode", "keyed")),
+            noise=noise,
+            curve="curve" in result,
+        )
     return who_learns(
         requester,
         providers,

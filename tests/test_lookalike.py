@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from assent import show
+from assent.report import render
 from tests.reference import job_oracle, lookalike_oracle
 from tests.reference.seeded_noise import SeededNoise
 from tests.world import Company, World
@@ -136,7 +138,7 @@ async def test_scores_equal_a_central_logistic_regression(tmp_path, mode):
     assert outcome.result["auc"] > 0.55
 
 
-async def test_noise_costs_both_ledgers_and_auc_and_lift_are_reported(tmp_path):
+async def test_noise_costs_both_ledgers_and_auc_and_lift_are_reported(tmp_path, capsys):
     tables = companies(2, 300, 500, policy={"noise": "required", "min_cohort": 10})
     asked = job(curve=5, privacy={"rho": 1.0})
     async with World(tmp_path, tables, noise=SeededNoise(2)) as world:
@@ -157,6 +159,14 @@ async def test_noise_costs_both_ledgers_and_auc_and_lift_are_reported(tmp_path):
     assert abs(model["seeds"] - len(seeds)) < 10 * sigma + len(seeds) / 4  # some lack minutes
     assert all(0 < score < 1 for score in found.values() if score is not None)
     assert outcome.result["curve"][-1]["reach"] == 1.0
+    page = render([outcome.result, record["result"]], title="like the vips")
+    assert "Reach and lift" in page
+    assert "encrypted sums of seeds" in page
+    show.result(outcome.result)
+    show.result(record["result"])
+    shown = capsys.readouterr().out
+    assert f"{outcome.result['auc']:.2f}" in shown.partition("AUC, seeds against everybody")[2]
+    assert "media/topic=travel" in shown.partition("Weights")[2]
     assert outcome.result["auc"] == pytest.approx(model["expected_auc"], abs=0.1)
     assert {p: own["remaining_rho"] for p, own in again.own.items() if "remaining_rho" in own} == {}
     assert (outcome.own["shop"]["remaining_rho"], outcome.own["media"]["remaining_rho"]) == (4, 4)
@@ -227,6 +237,43 @@ async def test_exact_sums_that_differ_by_one_person_are_refused(tmp_path):
         await world.desks["shop"].consent("email", person, "all", "all", "all", "withdrawn")
         second = await world.run(**job())
     assert (second.code, second.error["party"]) == ("exact_difference", "shop")
+
+
+async def seen_by_coordinator(folder, tables):
+    """Sizes of everything that lay at the coordinator at the job's end, and all its bytes."""
+    sizes, data = [], []
+    async with World(folder, tables, noise=SeededNoise(8)) as world:
+        delete = type(world.coordinator.files).delete_job
+
+        def keep(files, ended):
+            for path in folder.glob("coordinator/**/*"):
+                if path.is_file():
+                    data.append(path.read_bytes())
+                    sizes.extend([path.stat().st_size] if "artifacts" in path.parts else [])
+            delete(files, ended)
+
+        type(world.coordinator.files).delete_job = keep
+        try:
+            outcome = await world.run(**job(curve=3, privacy={"rho": 4}))
+            await world.until(lambda: data)
+        finally:
+            type(world.coordinator.files).delete_job = delete
+    assert outcome.state == "released", outcome.error
+    return sorted(sizes), b"".join(data)
+
+
+async def test_the_coordinator_sees_rounded_sizes_and_ciphertexts(tmp_path):
+    """The same sizes for other seeds, features and matches; no word of the question, no score."""
+    few, everybody = companies(8, vips=0.6), companies(9, vips=5)
+    for row in everybody["media"].rows[1:]:
+        row[3], row[4] = "17.0", "1"
+    everybody["media"].rows[0][3] = ""  # that there are gaps is said in the offer
+    one, data = await seen_by_coordinator(tmp_path / "few", few)
+    other, _ = await seen_by_coordinator(tmp_path / "everybody", everybody)
+    assert one == other
+    assert max(one) > 50_000  # the features were among them
+    for word in (b"vip", b"minutes", b"travel", b"score", b"example.com", b"+86138"):
+        assert word not in data
 
 
 async def test_a_plan_says_that_exact_sums_show_the_seeds(tmp_path):

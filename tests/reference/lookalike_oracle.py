@@ -22,8 +22,8 @@ def central(
 ) -> tuple[dict[int, float], list[float], float]:
     """(score by key of `people`, weights of the standardised columns, intercept).
 
-    seeds: keys of those who are somebody's seed.  A column gives None where a person lacks it; such a
-    person takes no part.
+    seeds: keys of those who are somebody's seed.  A column gives None where a person lacks it;
+    such a person takes no part.
     """
     table = {i: [column(row) for column in columns] for i, row in people.items()}
     known = [i for i, line in table.items() if None not in line]
