@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from party_node import admission, local_files, outcome
+from party_node.job_log import RECIPIENT
 from party_node.lookalike_result import provider_result, requester_result
 from party_node.lookalike_terms import asked_of, curve_spec, spec_of
 from party_node.session import Session
@@ -67,6 +68,7 @@ def gather(session: Session, task: Incoming) -> Outgoing:
     sums = requester.gather(
         spec, ctx.kernel, public, layout, codes == 0, _noise(session), ctx.random, task.progress
     )
+    ctx.records.put(session.job_id, RECIPIENT, session.others[0])
     return Outgoing(codec.sums_head(spec), [sums], payment(session, still))
 
 

@@ -4,6 +4,7 @@ Protects protocols.md section 4 (lookalike): without noise the scores are those 
 logistic regression; the requester gets no score; both gates, both ledgers and the curve's rules.
 """
 
+import asyncio
 import random
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from assent import show
 from assent.report import render
+from party_node import handlers, steps_lookalike
 from tests.reference import job_oracle, lookalike_oracle
 from tests.reference.seeded_noise import SeededNoise
 from tests.world import Company, World
@@ -87,12 +89,16 @@ def rows_of(company):
     return [dict(zip(company.columns, row, strict=True)) for row in company.rows]
 
 
-def central(tables, l2=1.0):
+def central(tables, l2=1.0, without=None):
+    """without: party → a row that takes no part."""
     left, right = rows_of(tables["shop"]), rows_of(tables["media"])
-    everybody = [True] * len(left), [True] * len(right)
-    matched = job_oracle.pairs(left, right, ["phone", "email"], *everybody)
+    out = without or {}
+    inside = [[i != out.get(party) for i in range(len(tables[party].rows))] for party in tables]
+    matched = job_oracle.pairs(left, right, ["phone", "email"], *inside)
     seeds = {right_row for left_row, right_row in matched if left[left_row]["vip"] == "1"}
-    return lookalike_oracle.central(permitted(right), seeds, COLUMNS, l2), seeds
+    people = permitted(right)
+    people.pop(out.get("media"), None)
+    return lookalike_oracle.central(people, seeds, COLUMNS, l2), seeds
 
 
 def permitted(rows):
@@ -172,25 +178,10 @@ async def test_noise_costs_both_ledgers_and_auc_and_lift_are_reported(tmp_path, 
     assert (outcome.own["shop"]["remaining_rho"], outcome.own["media"]["remaining_rho"]) == (4, 4)
 
 
-async def test_the_requester_pays_alone_without_a_curve(tmp_path):
-    tables = companies(3)
-    async with World(tmp_path, tables, noise=SeededNoise(3)) as world:
-        outcome = await world.run(**job(privacy={"rho": 2.0}))
-        assert outcome.state == "released", outcome.error
-        ledger = world.nodes["shop"].ctx.ledger
-        broke = await world.run(**job(job="more", privacy={"rho": 3.5}))
-        assert ledger is not None
-    assert "curve" not in outcome.result
-    assert "remaining_rho" not in outcome.own["media"]
-    assert outcome.own["shop"]["remaining_rho"] == 3
-    assert (broke.code, broke.error["party"]) == ("budget_exhausted", "shop")
-
-
 @pytest.mark.parametrize(
     ("change", "code", "party"),
     [
         ({"policy": {"noise": "required"}}, "noise_required", "media"),
-        ({"policy": {"purposes": ["activation"]}}, "purpose_not_allowed", "media"),
         ({"vips": 0.2}, "too_few_seeds", "shop"),  # under 25 of the requester's own
         ({"policy": {"min_cohort": 70}, "vips": 0.5}, "too_few_seeds", "shop"),
         ({"n_right": 40}, "too_few_seeds", "media"),  # enough seeds, few of them in common
@@ -212,31 +203,48 @@ async def test_a_gate_refuses(tmp_path, change, code, party):
     assert (outcome.state, outcome.code, outcome.error["party"]) == ("refused", code, party)
 
 
-async def test_withdrawn_seeds_are_left_out_until_the_sums_leave(tmp_path):
-    """A seed that withdraws is not summed; under 25 that are left, nothing leaves."""
+@pytest.mark.parametrize("party", ["shop", "media"])
+async def test_who_withdraws_during_a_job_is_left_out(tmp_path, party):
+    """The requester leaves the seed out of its sums; at the provider everything starts anew."""
     tables = companies(5)
-    seeds = [row for row in tables["shop"].rows if row[2] == "1" and row[0]]
-    said = ["email", "purpose", "recipient", "category", "status"]
-    tables["shop"].consents = [said] + [
-        [row[0], "lookalike_modelling", "media", "purchases", "given"] for row in seeds[:27]
-    ]
+    left, right = rows_of(tables["shop"]), rows_of(tables["media"])
+    pairs = job_oracle.pairs(left, right, ["phone", "email"], [True] * 90, [True] * 150)
+    # A seed in common whom the phone finds, so that nobody else is who has that phone.
+    pair = next((a, b) for a, b in pairs if left[a]["vip"] == "1" and right[b]["minutes"]
+                and left[a]["phone"] == right[b]["phone"])  # fmt: skip
+    gone = pair[party == "media"]
+    phone = tables[party].rows[gone][1]
+    done = []
     async with World(tmp_path, tables) as world:
-        for row in seeds[:4]:
-            await world.desks["shop"].consent("email", row[0], "all", "all", "all", "withdrawn")
+        loop, features = asyncio.get_running_loop(), handlers.STEPS["features"]
+
+        def withdrawing(session, task):
+            if not done:
+                leaving = world.gates[party].withdraw("phone", phone)
+                done.append(asyncio.run_coroutine_threadsafe(leaving, loop).result(10))
+            return features(session, task)
+
+        node = world.nodes["media"]
+        node.runner._handlers["features"] = handlers._bound(node.ctx, withdrawing)
         outcome = await world.run(**job())
-    assert (outcome.code, outcome.error["party"]) == ("too_few_seeds", "shop")
-    assert "25" in outcome.error["cause"]
+        found = scores_at(world)
+    assert outcome.state == "released", outcome.error
+    assert outcome.result["privacy"]["attempts"] == (2 if party == "media" else 1)
+    (scores, _, _), _ = central(tables, without={party: gone})
+    assert {row for row, score in found.items() if score is not None} == set(scores)
+    assert max(abs(found[row] - score) for row, score in scores.items()) < 1e-6
+    (everybody, _, _), _ = central(tables)
+    assert max(abs(everybody[row] - score) for row, score in scores.items()) > 1e-4
 
 
-async def test_exact_sums_that_differ_by_one_person_are_refused(tmp_path):
-    tables = companies(6, policy={"min_cohort": 5})
-    async with World(tmp_path, tables) as world:
-        first = await world.run(**job())
-        assert first.state == "released", first.error
-        person = next(row[0] for row in tables["shop"].rows if row[2] == "1" and row[0])
-        await world.desks["shop"].consent("email", person, "all", "all", "all", "withdrawn")
-        second = await world.run(**job())
-    assert (second.code, second.error["party"]) == ("exact_difference", "shop")
+async def test_a_key_without_its_proof_is_not_used(tmp_path, monkeypatch):
+    def unproven(key, context):
+        return [(2).to_bytes(key.public.plaintext_width, "little")] * 7
+
+    monkeypatch.setattr(steps_lookalike.proof, "prove", unproven)
+    async with World(tmp_path, companies(5)) as world:
+        outcome = await world.run(**job())
+    assert (outcome.code, outcome.error["party"]) == ("bad_key", "shop")
 
 
 async def seen_by_coordinator(folder, tables):
@@ -276,15 +284,31 @@ async def test_the_coordinator_sees_rounded_sizes_and_ciphertexts(tmp_path):
         assert word not in data
 
 
-async def test_a_plan_says_that_exact_sums_show_the_seeds(tmp_path):
-    async with World(tmp_path, companies(7)) as world:
-        exact = await world.run(dry_run=True, **job())
+async def test_plans_payment_and_exact_sums_that_differ_by_one_person(tmp_path):
+    tables = companies(6, policy={"min_cohort": 5})
+    async with World(tmp_path, tables, noise=SeededNoise(6)) as world:
+        plan = await world.run(dry_run=True, **job())
         noisy = await world.run(dry_run=True, **job(curve=10, privacy={"rho": 0.5}))
-        few = await world.run(dry_run=True, **job(seed_flag="shop/vip", privacy={"rho": 9}))
-    assert exact.state == noisy.state == "released", exact.error
-    assert "work out who of its customers the seeds are" in exact.result["learns"]["media"]
-    assert any("who the seeds are" in warning for warning in exact.result["warnings"])
+        paid = await world.run(**job(privacy={"rho": 2.0}))
+        over = await world.run(dry_run=True, **job(job="more", privacy={"rho": 3.5}))
+        first = await world.run(**job())
+        person = next(row[0] for row in tables["shop"].rows if row[2] == "1" and row[0])
+        await world.desks["shop"].consent("email", person, "all", "all", "all", "withdrawn")
+        second = await world.run(**job())
+    # The plan says that exact sums show who the seeds are.
+    assert plan.state == noisy.state == "released", plan.error
+    assert "work out who of its customers the seeds are" in plan.result["learns"]["media"]
+    assert any("who the seeds are" in warning for warning in plan.result["warnings"])
     assert "10 equal bands" in noisy.result["learns"]["shop"]
-    assert noisy.result["ciphertexts"] > exact.result["ciphertexts"]
+    assert noisy.result["ciphertexts"] > plan.result["ciphertexts"]
     assert set(noisy.result["learns"]) == {"shop", "media", "coordinator"}
-    assert few.result["refusals"][0]["code"] == "budget_exhausted"
+    # Without a curve the requester pays alone.
+    assert paid.state == "released", paid.error
+    assert "curve" not in paid.result
+    assert "remaining_rho" not in paid.own["media"]
+    assert paid.own["shop"]["remaining_rho"] == 3
+    assert [(r["party"], r["code"]) for r in over.result["refusals"]] == [
+        ("shop", "budget_exhausted")
+    ]
+    assert first.state == "released", first.error
+    assert (second.code, second.error["party"]) == ("exact_difference", "shop")
