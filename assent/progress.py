@@ -34,7 +34,7 @@ DOING = {
     "fit": "fits the model and scores its own people",
     "flags": "encrypts who is a seed",
     "bands": "adds up under encryption",
-    "conclude": "writes the result",
+    "report": "writes the result",
     "members": "finds its own common rows",
 }
 

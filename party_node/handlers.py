@@ -58,7 +58,7 @@ STEPS: Mapping[str, Handler] = {
     "fit": steps_lookalike.fit,
     "flags": steps_lookalike.flags,
     "bands": steps_lookalike.bands,
-    "conclude": steps_lookalike.conclude,
+    "report": steps_lookalike.report,
 }
 
 

@@ -83,10 +83,10 @@ def _lookalike_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs
     proof = {"proof": Source(f"prove/{provider}", provider, me)}
     layout = {"layout": Source("layout/features", COORDINATOR, me)}
     fitted = {"fit": Source("fit", provider, me)}
-    found = {"gather": admits | proof | layout, "conclude": admits | fitted}
+    found = {"gather": admits | proof | layout, "report": admits | fitted}
     if curve:
         found["flags"] = admits | fitted
-        found["conclude"] |= {"outputs": Source("bands", provider, me)}
+        found["report"] |= {"outputs": Source("bands", provider, me)}
     return found
 
 

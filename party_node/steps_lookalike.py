@@ -1,4 +1,4 @@
-"""features → gather → fit (→ flags → bands) → conclude: this party's part of a lookalike.
+"""features → gather → fit (→ flags → bands) → report: this party's part of a lookalike.
 
 Who runs it: the provider proves its key, encrypts features, fits and scores its own people; the
 requester sums its seeds.  With a curve a cross-tab follows in the usual direction: the requester
@@ -163,13 +163,13 @@ def bands(session: Session, task: Incoming) -> Outgoing:
     return Outgoing(crosstab_codec.outputs_head(spec), [outputs], payment(session, still))
 
 
-def conclude(session: Session, task: Incoming) -> Outgoing:
+def report(session: Session, task: Incoming) -> Outgoing:
     """The requester's result: that the provider has its scores, and the curve if it asked."""
     ctx = session.ctx
     handles = session.check_admissions(task.matching("admit"))
     counts = None
     if asked_of(session).curve:
-        check_rechecked(session, "conclude")
+        check_rechecked(session, "report")
         spec = curve_spec(session, handles)
         outputs = crosstab_codec.outputs_body(task.framed("outputs", crosstab_codec.OUTPUTS), spec)
         totals = open_outputs(spec, ctx.kernel, session.paillier_key, outputs)
@@ -178,4 +178,4 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
     ctx.records.put(session.job_id, "result", result)
     ctx.records.keep_answer(*question(session), result)
     commitment = outcome.sign_result(session, result)
-    return Outgoing(pb.Confirmation(what="conclude", commitment=commitment))
+    return Outgoing(pb.Confirmation(what="report", commitment=commitment))

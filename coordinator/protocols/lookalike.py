@@ -104,7 +104,7 @@ class _Turned:
         if ctx.job.params["curve"]:
             outputs = {"outputs": await self._curve(uploads, fit)}
         await ctx.party_step(
-            "conclude", requester, {**self.admits, "fit": fit, **outputs}, recipient=COORDINATOR
+            "report", requester, {**self.admits, "fit": fit, **outputs}, recipient=COORDINATOR
         )
 
     async def _features_layout(self, uploads: Refs, rows: ArtifactRef) -> ArtifactRef:
