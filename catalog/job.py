@@ -16,11 +16,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from catalog import sums
+from catalog import sums, vertical
 from catalog.federation import Federation, PartyName
-from catalog.job_fields import JobName, Privacy, Seed, distinct
-from catalog.job_rules import check_against, check_alone, check_known
-from catalog.vocabulary import MEASURES, MODES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES, REVEALS
+from catalog.job_fields import JobName, MatchKeys, Privacy, Seed, distinct
+from catalog.job_rules import check_against, check_alone, check_known, check_types
+from catalog.vocabulary import MEASURES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES
 from catalog.yaml import (
     Document,
     Strict,
@@ -75,6 +75,7 @@ class JobSpec:
     rho_nano: int = 20_000_000
     seed: int | None = None
     model: sums.Model | None = None  # of the protocols that sum over different people
+    vertical: vertical.Vertical | None = None  # k-means over the same people
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -90,7 +91,14 @@ class JobSpec:
     def attributes(self) -> tuple[str, ...]:
         """Every attribute that the job reads, each once."""
         of_model = self.model.attributes() if self.model is not None else ()
-        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model)))
+        features = self.vertical.attributes() if self.vertical is not None else ()
+        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model, *features)))
+
+    @property
+    def procedure(self) -> str:
+        """What the coordinator runs: the protocol, and of k-means over the same people the mode."""
+        mode = f"_{self.vertical.mode}" if self.vertical is not None else ""
+        return self.protocol + mode
 
     def own_attributes(self, party: str) -> tuple[str, ...]:
         """The names, without the party, of `party`'s attributes that the job reads."""
@@ -117,6 +125,8 @@ class JobSpec:
             "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
             "seed": self.seed,
         }
+        if self.vertical is not None:
+            return found | {"vertical": self.vertical.canonical()}
         return found if self.model is None else found | {"model": self.model.canonical()}
 
     @cached_property
@@ -180,19 +190,13 @@ Attributes = Annotated[
 ]
 
 
-class _Match(Strict):
-    on: Annotated[Words, AfterValidator(distinct)] | None = None
-    mode: Annotated[Text, one_of(MODES)] = "keyed"
-    reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
-
-
 class _JobFile(Strict):
     job: JobName
     purpose: Annotated[Text, one_of(PURPOSES)]
     protocol: Annotated[Text, one_of(PROTOCOLS)]
     requester: PartyName
     with_: Annotated[Words, AfterValidator(distinct)] = Field(alias="with")
-    match: _Match = Field(default_factory=_Match)
+    match: MatchKeys = Field(default_factory=MatchKeys)
     rows: Attributes = ()
     columns: Attributes = ()
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
@@ -239,12 +243,14 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
             f'"{protocol}" is not in this version',
             f"use {' or '.join(PROTOCOLS_BUILT)}",
         )
+    if vertical.is_vertical(value):
+        return _vertical_job(value, document, federation)
     if protocol in sums.SUMS:
         return _sum_job(value, document, federation)
     file = build(_JobFile, {k: v for k, v in value.items() if v is not None}, document)
     on = file.match.on
     if on is None:
-        on = DEFAULT_ON if federation is None else _shared_types(file, federation)
+        on = _shared_types((file.requester, *file.with_), federation)
     spec = JobSpec(
         name=file.job,
         purpose=file.purpose,
@@ -295,10 +301,37 @@ def _sum_job(
     return spec
 
 
-def _shared_types(file: _JobFile, federation: Federation) -> tuple[str, ...]:
+def _vertical_job(
+    value: Mapping[str, Any], document: Document, federation: Federation | None
+) -> JobSpec:
+    file, provider, asked = vertical.read(value, document)
+    on = file.match.on or _shared_types((file.requester, provider), federation)
+    exact = asked.mode == vertical.EXACT
+    privacy = file.privacy or Privacy(noise="off" if exact else "on")
+    spec = JobSpec(
+        name=file.job,
+        purpose=file.purpose,
+        protocol=file.protocol,
+        requester=file.requester,
+        providers=(provider,),
+        match=Match(on, file.match.mode, "members" if exact else "hidden"),
+        noise=privacy.on,
+        rho_nano=privacy.rho_nano,
+        seed=file.seed,
+        vertical=asked,
+    )
+    if federation is not None:
+        check_known(spec, federation, document)
+        vertical.check_against(asked, federation, document)
+        check_types(spec, federation, document)
+    return spec
+
+
+def _shared_types(names: Iterable[str], federation: Federation | None) -> tuple[str, ...]:
     """The default waterfall, without the types that a party of the job has not."""
-    parties = [federation.parties[p] for p in (file.requester, *file.with_)
-               if p in federation.parties]  # fmt: skip
+    if federation is None:
+        return DEFAULT_ON
+    parties = [federation.parties[p] for p in names if p in federation.parties]
     shared = tuple(kind for kind in DEFAULT_ON if all(kind in party.ids for party in parties))
     return shared or DEFAULT_ON
 
@@ -328,8 +361,12 @@ def _from_plain(value: Any) -> JobSpec:
         fields["privacy"]["rho"] = Decimal(privacy["rho_nano"]) / _NANO
     if value["seed"] is not None:
         fields["seed"] = value["seed"]
-    if "model" in value:
-        for key in ("rows", "columns", "measures", "match"):
+    if "model" in value or "vertical" in value:
+        for key in ("rows", "columns", "measures"):
             del fields[key]
+    if "model" in value:
+        del fields["match"]
         fields |= sums.plain(value["protocol"], value["model"])
+    if "vertical" in value:
+        fields |= vertical.plain(value["vertical"])
     return _job(Document("a job", fields, {}), None)

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from catalog.federation import Rho
-from catalog.yaml import Strict, Text, Whole, wrong
+from catalog.vocabulary import MODES, REVEALS
+from catalog.yaml import Strict, Text, Whole, Words, one_of, wrong
 
 DEFAULT_RHO = Decimal("0.02")
 _NANO = 10**9
@@ -42,6 +43,14 @@ def _noise(value: Any) -> Any:
 
 JobName = Annotated[Text, AfterValidator(_job_name)]
 Seed = Annotated[Whole, Field(ge=0, lt=1 << 63)]
+
+
+class MatchKeys(Strict):
+    """How people are paired; `on` is None where the file leaves it to the federation."""
+
+    on: Annotated[Words, AfterValidator(distinct)] | None = None
+    mode: Annotated[Text, one_of(MODES)] = "keyed"
+    reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
 
 
 class Privacy(Strict):

@@ -110,8 +110,8 @@ def check_policy(session: Session) -> None:
 
 
 def recipients(session: Session) -> list[str]:
-    """Who gets what this party's rows become: of a secure sum every other party."""
-    if session.spec.model is not None:
+    """Who gets what this party's rows become: of a secure sum and of k-means every other party."""
+    if session.spec.model is not None or session.spec.vertical is not None:
         return sorted(session.others)
     return [] if session.is_requester else [session.spec.requester]
 

@@ -62,6 +62,8 @@ class Desk:
                     f"{party} is not in collaboration.yaml",
                     next_step=f"it names {', '.join(sorted(ctx.cards))}",
                 )
+        if spec.procedure not in VERSIONS:
+            raise BadInput(f"{spec.procedure} is not in this version of the node")
         job_id = uuid.uuid4().hex
         unknown = sorted(set(spec.own_attributes(ctx.name)) - set(ctx.party.attributes))
         if unknown:
@@ -79,7 +81,7 @@ class Desk:
         ctx.records.seen(job_id, listed, spec.requester, admission.describe(spec, ctx))
         ctx.records.put(job_id, "asked", outcome.asked(spec))
         request = JobRequest(
-            job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
+            job_id, spec.procedure, VERSIONS[spec.procedure], spec.requester,
             spec.parties, params, self._proposals(job_id, spec, dry_run),
         )  # fmt: skip
         await self._hand_in(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from catalog import vertical
 from party_node import admission
 from party_node.plan import compose
 from party_node.session import Session
@@ -60,6 +61,12 @@ def check_own_part(session: Session) -> None:
             raise _unfit(session, f"{ctx.name} has no attribute {name}")
         if spec.model is not None:
             continue  # which kinds fit is the model's to say, over all parties' offers
+        if spec.vertical is not None:
+            if attribute.kind not in vertical.KINDS:
+                kinds = " or a ".join(vertical.KINDS)
+                cause = f"{ctx.name}/{name} is a {attribute.kind}, a feature is a {kinds}"
+                raise _unfit(session, cause)
+            continue
         summed = f"{ctx.name}/{name}" in spec.summed
         if summed != (attribute.kind == "number"):
             want = "a number" if summed else "a label or a flag"
