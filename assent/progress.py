@@ -29,6 +29,11 @@ DOING = {
     "finish": "writes its part of the result",
     "open": "opens the totals",
     "members": "finds its own common rows",
+    "encrypt_cells": "groups and encrypts its rows",
+    "aggregate_cells": "groups its rows, adds up under encryption",
+    "segments": "opens the totals, makes segments",
+    "label": "labels its own people",
+    "open_segments": "labels its own people",
 }
 
 

@@ -20,6 +20,7 @@ from pyroaring import BitMap
 
 from catalog.job import JobSpec
 from consent.policy import CheckedCheckpoint
+from party_node.grid_terms import grid_sentences, is_grid
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
 from party_node.tag_grants import check_grants, note_tags
@@ -235,6 +236,8 @@ def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
     """One sentence for each company: what it will learn about whom."""
     if spec.model is not None:
         return sum_sentences(spec, min_cohort)
+    if is_grid(spec):
+        return grid_sentences(spec, min_cohort)
     others = " and ".join(spec.providers)
     everyone = f"the common, consenting customers of {spec.requester} and {others}"
     noise = f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"

@@ -14,7 +14,15 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy.exc import OperationalError
 
-from party_node import admission, sequence, steps_crosstab, steps_match, steps_sums, steps_terms
+from party_node import (
+    admission,
+    sequence,
+    steps_crosstab,
+    steps_grid,
+    steps_match,
+    steps_sums,
+    steps_terms,
+)
 from party_node.job_log import STAGE
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
@@ -44,6 +52,11 @@ STEPS: Mapping[str, Handler] = {
     "ask": steps_sums.ask,
     "sum": steps_sums.add,
     "finish": steps_sums.finish,
+    "encrypt_cells": steps_grid.encrypt_cells,
+    "aggregate_cells": steps_grid.aggregate_cells,
+    "segments": steps_grid.segments,
+    "label": steps_grid.label,
+    "open_segments": steps_grid.open_segments,
 }
 
 
