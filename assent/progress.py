@@ -29,6 +29,12 @@ DOING = {
     "finish": "writes its part of the result",
     "open": "opens the totals",
     "members": "finds its own common rows",
+    "places": "numbers the rows in common",
+    "spread": "measures how far its features reach",
+    "distances": "masks its distances",
+    "nearest": "finds the nearest columns",
+    "closing": "writes its labels, sends its centres",
+    "conclude": "puts the segments together",
 }
 
 

@@ -14,7 +14,15 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy.exc import OperationalError
 
-from party_node import admission, sequence, steps_crosstab, steps_match, steps_sums, steps_terms
+from party_node import (
+    admission,
+    sequence,
+    steps_crosstab,
+    steps_exact,
+    steps_match,
+    steps_sums,
+    steps_terms,
+)
 from party_node.job_log import STAGE
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
@@ -44,6 +52,10 @@ STEPS: Mapping[str, Handler] = {
     "ask": steps_sums.ask,
     "sum": steps_sums.add,
     "finish": steps_sums.finish,
+    "spread": steps_exact.spread,
+    "distances": steps_exact.distances,
+    "closing": steps_exact.closing,
+    "conclude": steps_exact.conclude,
 }
 
 
