@@ -34,6 +34,12 @@ DOING = {
     "segments": "opens the totals, makes segments",
     "label": "labels its own people",
     "open_segments": "labels its own people",
+    "places": "numbers the rows in common",
+    "spread": "measures how far its features reach",
+    "distances": "masks its distances",
+    "nearest": "finds the nearest columns",
+    "closing": "writes its labels, sends its centres",
+    "conclude": "puts the segments together",
 }
 
 

@@ -33,7 +33,7 @@ from assent.report_tables import (
     withheld_counts,
     words,
 )
-from assent.who_learns import Disclosure, who_learns, who_learns_of_sum
+from assent.who_learns import Disclosure, who_learns, who_learns_of_exact, who_learns_of_sum
 
 # 95 % of a Gaussian lies within this many standard deviations.
 _WITHIN_95 = 1.96
@@ -192,6 +192,8 @@ def _learns(
     noise = privacy.get("noise") not in ("off", None, False)
     if "match" not in result:  # a job over secure sums: nobody is matched
         return who_learns_of_sum(requester, providers, noise=noise)
+    if "centres" in result and match.get("reveal") == "members":
+        return who_learns_of_exact(requester, providers, mode=str(match.get("mode", "keyed")))
     return who_learns(
         requester,
         providers,

@@ -36,6 +36,7 @@ class Vertical:
     k: numbers of segments; `exact` has one.  iterations: the most Lloyd steps.
     restarts: starts side by side, of which the best is kept.  cells: local cells of a party in
     `grid`, else 0.  init: k centres in raw units, or nothing.  scale: none or zscore.
+    stop_early: `exact` ends where fewer than 0.1 % of the people change segment.
     """
 
     mode: str
@@ -46,6 +47,7 @@ class Vertical:
     cells: int
     init: tuple[tuple[str, ...], ...]
     scale: str
+    stop_early: bool = False
 
     def attributes(self) -> tuple[str, ...]:
         """Every attribute as `party/name`, in the order of the numbers of a centre."""
@@ -65,6 +67,7 @@ class Vertical:
             "cells": self.cells,
             "init": [list(centre) for centre in self.init],
             "scale": self.scale,
+            "stop_early": self.stop_early,
         }
 
 
@@ -92,6 +95,7 @@ class VerticalFile(Strict):
     cells: Annotated[Whole, Field(ge=1, le=MAX_CELLS)] | None = None
     init: Annotated[tuple[tuple[Number, ...], ...], BeforeValidator(init_of)] = ()
     scale: Annotated[Text, one_of(("none", "zscore"))] = "none"
+    stop_early: Annotated[bool, Field(strict=True)] = False
 
 
 def is_vertical(value: Mapping[str, Any]) -> bool:
@@ -127,6 +131,7 @@ def read(value: Mapping[str, Any], document: Document) -> tuple[VerticalFile, st
         cells=cells if file.mode == GRID else 0,
         init=tuple(tuple(plain_number(number) for number in centre) for centre in file.init),
         scale=file.scale,
+        stop_early=file.stop_early,
     )
     return file, provider, asked
 
@@ -236,6 +241,8 @@ def _check_exact(file: VerticalFile, features: _Features) -> _Found:
     if (file.iterations or 1) > most:
         return ("iterations",), f"{file.iterations} of mode {file.mode}", f"write at most {most}"
     if file.mode != EXACT:
+        if file.stop_early:
+            return ("stop_early",), "ends rounds, and mode grid has one", "delete stop_early"
         return None
     if file.privacy is not None and file.privacy.on:
         return (

@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from catalog.job import JobSpec
+from catalog.vertical import EXACT
 from consent.policy import CheckedCheckpoint
+from party_node.exact_words import exact_sentences
 from party_node.grid_terms import grid_sentences, is_grid
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
@@ -101,13 +103,18 @@ def check_policy(session: Session) -> None:
         if not policy.allows_purpose(spec.purpose):
             raise _refused(session, "purpose_not_allowed", f"purpose {spec.purpose}")
     for party, offer in sorted(session.offers.items()):
-        if not spec.noise and spec.match.reveal != "members" and offer.noise_required:
+        if not spec.noise and not _members_only(spec) and offer.noise_required:
             raise _refused(session, "noise_required", f"{party} has noise: required", party)
         if spec.match.reveal == "members" and not offer.members_allowed:
             raise _refused(session, "reveal_not_allowed", f"{party} has reveal: hidden", party)
     if spec.match.reveal == "members" and spec.purpose not in MEMBER_PURPOSES:
         raise _refused(session, "reveal_not_allowed", f"purpose {spec.purpose} does not")
     check_grants(session, recipients(session))
+
+
+def _members_only(spec: JobSpec) -> bool:
+    """Nothing is counted or summed: the parties learn which of their own rows are common."""
+    return spec.match.reveal == "members" and spec.vertical is None
 
 
 def recipients(session: Session) -> list[str]:
@@ -132,7 +139,7 @@ def account(session: Session) -> Account:
 def pays(session: Session) -> int:
     """rho in 1e-9 that this party's rows cost: whoever discloses to somebody, with noise, pays."""
     spec = session.spec
-    if not recipients(session) or not spec.noise or spec.match.reveal == "members":
+    if not recipients(session) or not spec.noise or _members_only(spec):
         return 0
     return spec.rho_nano
 
@@ -159,7 +166,7 @@ def people(session: Session, rows: BitMap) -> npt.NDArray[np.uint64]:
 def check_exact_release(session: Session, rows: BitMap) -> None:
     """Section 5 rule 4: two exact answers must not differ by a few rows."""
     spec = session.spec
-    if spec.noise or spec.match.reveal == "members":
+    if spec.noise or _members_only(spec):
         return
     for recipient in recipients(session):
         previous = session.ctx.records.exact_releases(recipient)
@@ -238,6 +245,8 @@ def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
         return sum_sentences(spec, min_cohort)
     if is_grid(spec):
         return grid_sentences(spec, min_cohort)
+    if spec.vertical is not None and spec.vertical.mode == EXACT:
+        return exact_sentences(spec, min_cohort)
     others = " and ".join(spec.providers)
     everyone = f"the common, consenting customers of {spec.requester} and {others}"
     noise = f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"

@@ -18,6 +18,7 @@ from party_node import (
     admission,
     sequence,
     steps_crosstab,
+    steps_exact,
     steps_grid,
     steps_match,
     steps_sums,
@@ -57,6 +58,10 @@ STEPS: Mapping[str, Handler] = {
     "segments": steps_grid.segments,
     "label": steps_grid.label,
     "open_segments": steps_grid.open_segments,
+    "spread": steps_exact.spread,
+    "distances": steps_exact.distances,
+    "closing": steps_exact.closing,
+    "conclude": steps_exact.conclude,
 }
 
 

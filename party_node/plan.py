@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from catalog.vertical import EXACT
 from party_node.admission import sentences
+from party_node.exact_words import exact_costs
 from party_node.plan_sums import sum_costs
 from party_node.session import Session
 from protocol.errors import AssentError
@@ -84,6 +86,8 @@ def _costs(session: Session, handles: dict[str, int]) -> dict[str, Any]:
         return sum_costs(session, handles)
     tokens = TOKEN_BYTES[spec.match.mode] * len(spec.match.on)
     uploads = {party: size * tokens for party, size in handles.items()}
+    if spec.vertical is not None and spec.vertical.mode == EXACT:
+        return exact_costs(spec.vertical, handles, uploads)
     if spec.match.reveal == "members":
         return {"bytes": uploads, "seconds": None, "ciphertexts": 0}
     layout = session.crosstab_spec(handles)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog.job import JobSpec
+from catalog.vertical import EXACT
 from party_node.grid_terms import is_grid
 from party_node.sum_rounds import most_rounds
 from protocol.errors import ProtocolViolation
@@ -59,6 +60,8 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
             steps[f"reblind/{me}/of/{origin}"] = admits | points
     if is_grid(spec):
         return steps | _grid_steps(me, spec, admits)
+    if spec.vertical is not None and spec.vertical.mode == EXACT:
+        return steps | _exact_steps(me, spec, admits)
     if spec.match.reveal == "members":
         return steps | {f"members/{me}": {"marks": Source(f"marks/{me}", COORDINATOR, me)}}
     if me != requester:
@@ -108,6 +111,27 @@ def _sum_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
             steps[f"sum/{r}/{me}"] = admits | seeds | proof | asked
         if r > 1:
             steps[f"finish/{r}/{me}"] = admits | asked
+    return steps
+
+
+def _exact_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
+    """Rounds of exact k-means; one after the last move of the centres, or one that ends it."""
+    assert spec.vertical is not None
+    requester = spec.requester
+    begin = admits | {"places": Source(f"places/{me}", COORDINATOR, me)}
+    steps: dict[str, Inputs] = {}
+    if spec.vertical.scale == "zscore":
+        steps[f"spread/{me}"] = begin
+        begin = begin | {f"spread/{p}": Source(f"spread/{p}", p) for p in spec.parties}
+    for t in range(1, spec.vertical.iterations + 2):
+        before: Inputs = {"nearest": Source(f"nearest/{t - 1}", COORDINATOR)}
+        steps[f"distances/{t}/{me}"] = begin if t == 1 else before
+        ended = admits | {"nearest": Source(f"nearest/{t}", COORDINATOR)}
+        if me != requester:
+            steps[f"closing/{t}/{me}"] = ended
+            continue
+        closed = {f"closing/{p}": Source(f"closing/{t}/{p}", p, me) for p in spec.providers}
+        steps[f"conclude/{t}"] = ended | closed
     return steps
 
 

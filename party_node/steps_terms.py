@@ -43,7 +43,7 @@ def offer(session: Session, task: Incoming) -> Outgoing:
             members_allowed=ctx.party.policy.reveal == "members",
             data_version=admission.data_version(session, rows),
         )
-        if session.is_requester:
+        if session.is_requester and spec.match.reveal != "members":
             message.paillier_n = _paillier(session).public.to_bytes()
         session.vault.put("offer", message.SerializeToString(deterministic=True))
     own = session.vault.get("offer")
