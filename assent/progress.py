@@ -36,6 +36,17 @@ DOING = {
     "bands": "adds up under encryption",
     "report": "writes the result",
     "members": "finds its own common rows",
+    "encrypt_cells": "groups and encrypts its rows",
+    "aggregate_cells": "groups its rows, adds up under encryption",
+    "segments": "opens the totals, makes segments",
+    "label": "labels its own people",
+    "open_segments": "labels its own people",
+    "places": "numbers the rows in common",
+    "spread": "measures how far its features reach",
+    "distances": "masks its distances",
+    "nearest": "finds the nearest columns",
+    "closing": "writes its labels, sends its centres",
+    "conclude": "puts the segments together",
 }
 
 

@@ -33,7 +33,7 @@ from assent.report_tables import (
     withheld_counts,
     words,
 )
-from assent.who_learns import Disclosure, who_learns, who_learns_of_sum
+from assent.who_learns import Disclosure, who_learns, who_learns_of_exact, who_learns_of_sum
 from assent.who_learns_lookalike import who_learns_of_lookalike
 
 # 95 % of a Gaussian lies within this many standard deviations.
@@ -201,6 +201,8 @@ def _learns(
             noise=noise,
             curve="curve" in result,
         )
+    if "centres" in result and match.get("reveal") == "members":
+        return who_learns_of_exact(requester, providers, mode=str(match.get("mode", "keyed")))
     return who_learns(
         requester,
         providers,

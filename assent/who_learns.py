@@ -113,6 +113,39 @@ def who_learns_of_sum(
     )
 
 
+def who_learns_of_exact(
+    requester: str, providers: Sequence[str], *, mode: str = "keyed"
+) -> tuple[Disclosure, ...]:
+    """As `who_learns`, for k-means over the same people without noise (`mode: exact`)."""
+    everyone, others = ", ".join((requester, *providers)), ", ".join(providers)
+    return (
+        *who_learns(requester, providers, mode=mode, members=True),
+        Disclosure(
+            "masked distances",
+            everyone,
+            COORDINATOR,
+            "for each anonymous row how its distances to the unknown centres compare, in an order "
+            "of rows and centres that it does not know; which rows of two rounds may be one",
+            "any distance, feature or segment. (Together with a company of the job it would learn "
+            "the other's distances.)",
+        ),
+        Disclosure(
+            "nearest columns",
+            COORDINATOR,
+            everyone,
+            "in which segment each of its own people in common is, at every round, exactly",
+            "any feature of the other company",
+        ),
+        Disclosure(
+            "centres of segments",
+            others,
+            requester,
+            "exact means over segments that are large enough (noise is off)",
+            "any single person's features",
+        ),
+    )
+
+
 def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[Disclosure, ...]:
     if mode == "ecdh":
         first = Disclosure(

@@ -14,22 +14,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator
 
-from catalog import lookalike, sums
-from catalog.federation import Federation, PartyName
-from catalog.job_fields import JobName, Privacy, Seed, distinct
-from catalog.job_rules import check_against, check_alone, check_known
-from catalog.vocabulary import MEASURES, MODES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES, REVEALS
+from catalog import lookalike, sums, vertical
+from catalog.federation import Federation
+from catalog.job_fields import Attributes, MatchedFile, Privacy, attribute_name
+from catalog.job_rules import check_against, check_alone, check_known, check_types
+from catalog.vocabulary import MEASURES, PROTOCOLS, PROTOCOLS_BUILT
 from catalog.yaml import (
     Document,
-    Strict,
-    Text,
-    Words,
-    as_words,
     build,
     nearest,
-    one_of,
     parse_documents,
     read_documents,
     wrong,
@@ -75,6 +70,7 @@ class JobSpec:
     rho_nano: int = 20_000_000
     seed: int | None = None
     model: sums.Model | None = None  # of the protocols that sum over different people
+    vertical: vertical.Vertical | None = None  # k-means over the same people
     lookalike: lookalike.Lookalike | None = None
 
     @property
@@ -91,9 +87,16 @@ class JobSpec:
     def attributes(self) -> tuple[str, ...]:
         """Every attribute that the job reads, each once."""
         of_model = self.model.attributes() if self.model is not None else ()
+        features = self.vertical.attributes() if self.vertical is not None else ()
         if self.lookalike is not None:
-            of_model = self.lookalike.attributes
-        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model)))
+            features = self.lookalike.attributes
+        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model, *features)))
+
+    @property
+    def procedure(self) -> str:
+        """What the coordinator runs: the protocol, and of k-means over the same people the mode."""
+        mode = f"_{self.vertical.mode}" if self.vertical is not None else ""
+        return self.protocol + mode
 
     def own_attributes(self, party: str) -> tuple[str, ...]:
         """The names, without the party, of `party`'s attributes that the job reads."""
@@ -120,6 +123,8 @@ class JobSpec:
             "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
             "seed": self.seed,
         }
+        if self.vertical is not None:
+            return found | {"vertical": self.vertical.canonical()}
         if self.lookalike is not None:
             return found | {"lookalike": self.lookalike.canonical()}
         return found if self.model is None else found | {"model": self.model.canonical()}
@@ -149,13 +154,6 @@ class JobSpec:
 # -- the file ----------------------------------------------------------------------------
 
 
-def _attribute(value: str) -> str:
-    party, slash, name = value.partition("/")
-    if not slash or not party or not name or "/" in name:
-        raise wrong(f'"{value}" is not an attribute', "write party/attribute")
-    return value
-
-
 def _measures(value: Any) -> Any:
     items = value if isinstance(value, list) else [value]
     return tuple(dict.fromkeys(_measure(item) for item in items))
@@ -175,36 +173,10 @@ def _measure(item: Any) -> Measure:
         raise wrong(f'"{kind}" is not a measure', nearest(str(kind), ("sum", "mean")))
     if not isinstance(attribute, str):
         raise wrong(f'"{kind}" needs an attribute', f"write {{{kind}: party/attribute}}")
-    return Measure(str(kind), _attribute(attribute))
+    return Measure(str(kind), attribute_name(attribute))
 
 
-Attributes = Annotated[
-    tuple[Annotated[Text, AfterValidator(_attribute)], ...],
-    BeforeValidator(as_words),
-    AfterValidator(distinct),
-]
-
-
-class _Match(Strict):
-    on: Annotated[Words, AfterValidator(distinct)] | None = None
-    mode: Annotated[Text, one_of(MODES)] = "keyed"
-    reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
-
-
-class _Asked(Strict):
-    """The keys of every job that matches people."""
-
-    job: JobName
-    purpose: Annotated[Text, one_of(PURPOSES)]
-    protocol: Annotated[Text, one_of(PROTOCOLS)]
-    requester: PartyName
-    with_: Annotated[Words, AfterValidator(distinct)] = Field(alias="with")
-    match: _Match = Field(default_factory=_Match)
-    privacy: Privacy = Field(default_factory=Privacy)
-    seed: Seed | None = None
-
-
-class _JobFile(_Asked):
+class _JobFile(MatchedFile):
     rows: Attributes = ()
     columns: Attributes = ()
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
@@ -212,17 +184,6 @@ class _JobFile(_Asked):
     def question(self) -> dict[str, Any]:
         """What is asked, as fields of a JobSpec."""
         return {"rows": self.rows, "columns": self.columns, "measures": self.measures}
-
-
-class _LookalikeFile(_Asked):
-    seed_flag: Annotated[Text, AfterValidator(_attribute)]
-    features: Annotated[Attributes, lookalike.SOME]
-    l2: lookalike.Penalty = lookalike.DEFAULT_PENALTY
-    curve: lookalike.Bands = lookalike.NO_CURVE
-
-    def question(self) -> dict[str, Any]:
-        l2 = lookalike.penalty_text(self.l2)
-        return {"lookalike": lookalike.Lookalike(self.seed_flag, self.features, l2, self.curve)}
 
 
 def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
@@ -264,13 +225,17 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
             f'"{protocol}" is not in this version',
             f"use {' or '.join(PROTOCOLS_BUILT)}",
         )
+    if vertical.is_vertical(value):
+        return _vertical_job(value, document, federation)
     if protocol in sums.SUMS:
         return _sum_job(value, document, federation)
-    kind: type[_JobFile | _LookalikeFile] = _LookalikeFile if protocol == "lookalike" else _JobFile
+    kind: type[_JobFile | lookalike.LookalikeFile] = (
+        lookalike.LookalikeFile if protocol == "lookalike" else _JobFile
+    )
     file = build(kind, {k: v for k, v in value.items() if v is not None}, document)
     on = file.match.on
     if on is None:
-        on = DEFAULT_ON if federation is None else _shared_types(file, federation)
+        on = _shared_types((file.requester, *file.with_), federation)
     spec = JobSpec(
         name=file.job,
         purpose=file.purpose,
@@ -319,10 +284,37 @@ def _sum_job(
     return spec
 
 
-def _shared_types(file: _Asked, federation: Federation) -> tuple[str, ...]:
+def _vertical_job(
+    value: Mapping[str, Any], document: Document, federation: Federation | None
+) -> JobSpec:
+    file, provider, asked = vertical.read(value, document)
+    on = file.match.on or _shared_types((file.requester, provider), federation)
+    exact = asked.mode == vertical.EXACT
+    privacy = file.privacy or Privacy(noise="off" if exact else "on")
+    spec = JobSpec(
+        name=file.job,
+        purpose=file.purpose,
+        protocol=file.protocol,
+        requester=file.requester,
+        providers=(provider,),
+        match=Match(on, file.match.mode, "members" if exact else "hidden"),
+        noise=privacy.on,
+        rho_nano=privacy.rho_nano,
+        seed=file.seed,
+        vertical=asked,
+    )
+    if federation is not None:
+        check_known(spec, federation, document)
+        vertical.check_against(asked, federation, document)
+        check_types(spec, federation, document)
+    return spec
+
+
+def _shared_types(names: Iterable[str], federation: Federation | None) -> tuple[str, ...]:
     """The default waterfall, without the types that a party of the job has not."""
-    parties = [federation.parties[p] for p in (file.requester, *file.with_)
-               if p in federation.parties]  # fmt: skip
+    if federation is None:
+        return DEFAULT_ON
+    parties = [federation.parties[p] for p in names if p in federation.parties]
     shared = tuple(kind for kind in DEFAULT_ON if all(kind in party.ids for party in parties))
     return shared or DEFAULT_ON
 
@@ -352,12 +344,14 @@ def _from_plain(value: Any) -> JobSpec:
         fields["privacy"]["rho"] = Decimal(privacy["rho_nano"]) / _NANO
     if value["seed"] is not None:
         fields["seed"] = value["seed"]
-    if "model" in value:
-        for key in ("rows", "columns", "measures", "match"):
-            del fields[key]
-        fields |= sums.plain(value["protocol"], value["model"])
-    if "lookalike" in value:
+    if {"model", "vertical", "lookalike"} & set(value):
         for key in ("rows", "columns", "measures"):
             del fields[key]
+    if "model" in value:
+        del fields["match"]
+        fields |= sums.plain(value["protocol"], value["model"])
+    if "vertical" in value:
+        fields |= vertical.plain(value["vertical"])
+    if "lookalike" in value:
         fields |= lookalike.plain(value["lookalike"])
     return _job(Document("a job", fields, {}), None)

@@ -107,6 +107,11 @@ def check_against(spec: JobSpec, federation: Federation, document: Document) -> 
     for key, names in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.summed)):
         for name in names:
             _check_attribute(name, key, federation, document)
+    check_types(spec, federation, document)
+
+
+def check_types(spec: JobSpec, federation: Federation, document: Document) -> None:
+    """4b. Every party has the identifier types of the match.  Raises BadInput."""
     for kind in spec.match.on:
         for name in spec.parties:
             if kind not in federation.parties[name].ids:

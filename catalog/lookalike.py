@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from catalog.federation import Federation
+from catalog.job_fields import AttributeName, Attributes, MatchedFile
 from catalog.yaml import Document, Number, Where, Whole, nearest, wrong
 
 if TYPE_CHECKING:
@@ -57,11 +58,6 @@ def plain(value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def penalty_text(value: Decimal) -> str:
-    """1.50 and 1.5 are the same question."""
-    return format(value.normalize(), "f")
-
-
 # -- the file ----------------------------------------------------------------------------------
 
 
@@ -86,10 +82,16 @@ def _some(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Penalty = Annotated[Number, AfterValidator(_penalty)]
-Bands = Annotated[Whole, AfterValidator(_bands)]
-SOME = AfterValidator(_some)
-DEFAULT_PENALTY = Field(default=Decimal(1))
+class LookalikeFile(MatchedFile):
+    seed_flag: AttributeName
+    features: Annotated[Attributes, AfterValidator(_some)]
+    l2: Annotated[Number, AfterValidator(_penalty)] = Decimal(1)
+    curve: Annotated[Whole, AfterValidator(_bands)] = NO_CURVE
+
+    def question(self) -> dict[str, Any]:
+        """What is asked, as fields of a JobSpec.  1.50 and 1.5 are the same penalty."""
+        l2 = format(self.l2.normalize(), "f")
+        return {"lookalike": Lookalike(self.seed_flag, self.features, l2, self.curve)}
 
 
 # -- rules -------------------------------------------------------------------------------------

@@ -19,7 +19,10 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from catalog.job import JobSpec
+from catalog.vertical import EXACT
 from consent.policy import CheckedCheckpoint
+from party_node.exact_words import exact_sentences
+from party_node.grid_terms import grid_sentences, is_grid
 from party_node.lookalike_terms import asked_of, least_seeds, lookalike_sentences
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
@@ -101,7 +104,7 @@ def check_policy(session: Session) -> None:
         if not policy.allows_purpose(spec.purpose):
             raise _refused(session, "purpose_not_allowed", f"purpose {spec.purpose}")
     for party, offer in sorted(session.offers.items()):
-        if not spec.noise and spec.match.reveal != "members" and offer.noise_required:
+        if not spec.noise and not _members_only(spec) and offer.noise_required:
             raise _refused(session, "noise_required", f"{party} has noise: required", party)
         if spec.match.reveal == "members" and not offer.members_allowed:
             raise _refused(session, "reveal_not_allowed", f"{party} has reveal: hidden", party)
@@ -110,13 +113,18 @@ def check_policy(session: Session) -> None:
     check_grants(session, recipients(session))
 
 
+def _members_only(spec: JobSpec) -> bool:
+    """Nothing is counted or summed: the parties learn which of their own rows are common."""
+    return spec.match.reveal == "members" and spec.vertical is None
+
+
 def recipients(session: Session) -> list[str]:
-    """Who gets what this party's rows become: of a secure sum every other party."""
+    """Who gets what this party's rows become: of a secure sum and of k-means every other party."""
     if session.spec.lookalike is not None:
         # The seeds' sums go to the provider; the curve, if one is asked for, to the requester.
         others = session.others if session.opens_sums(session.others[0]) else []
         return sorted(others)
-    if session.spec.model is not None:
+    if session.spec.model is not None or session.spec.vertical is not None:
         return sorted(session.others)
     return [] if session.is_requester else [session.spec.requester]
 
@@ -136,7 +144,7 @@ def account(session: Session) -> Account:
 def pays(session: Session) -> int:
     """rho in 1e-9 that this party's rows cost: whoever discloses to somebody, with noise, pays."""
     spec = session.spec
-    if not recipients(session) or not spec.noise or spec.match.reveal == "members":
+    if not recipients(session) or not spec.noise or _members_only(spec):
         return 0
     return spec.rho_nano
 
@@ -163,7 +171,7 @@ def people(session: Session, rows: BitMap) -> npt.NDArray[np.uint64]:
 def check_exact_release(session: Session, rows: BitMap) -> None:
     """Section 5 rule 4: two exact answers must not differ by a few rows."""
     spec = session.spec
-    if spec.noise or spec.match.reveal == "members":
+    if spec.noise or _members_only(spec):
         return
     for recipient in recipients(session):
         previous = session.ctx.records.exact_releases(recipient)
@@ -262,6 +270,10 @@ def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
         return sum_sentences(spec, min_cohort)
     if spec.lookalike is not None:
         return lookalike_sentences(spec, min_cohort)
+    if is_grid(spec):
+        return grid_sentences(spec, min_cohort)
+    if spec.vertical is not None and spec.vertical.mode == EXACT:
+        return exact_sentences(spec, min_cohort)
     others = " and ".join(spec.providers)
     everyone = f"the common, consenting customers of {spec.requester} and {others}"
     noise = f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"

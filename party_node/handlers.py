@@ -18,6 +18,8 @@ from party_node import (
     admission,
     sequence,
     steps_crosstab,
+    steps_exact,
+    steps_grid,
     steps_lookalike,
     steps_match,
     steps_sums,
@@ -59,6 +61,15 @@ STEPS: Mapping[str, Handler] = {
     "flags": steps_lookalike.flags,
     "bands": steps_lookalike.bands,
     "report": steps_lookalike.report,
+    "encrypt_cells": steps_grid.encrypt_cells,
+    "aggregate_cells": steps_grid.aggregate_cells,
+    "segments": steps_grid.segments,
+    "label": steps_grid.label,
+    "open_segments": steps_grid.open_segments,
+    "spread": steps_exact.spread,
+    "distances": steps_exact.distances,
+    "closing": steps_exact.closing,
+    "conclude": steps_exact.conclude,
 }
 
 

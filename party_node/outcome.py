@@ -93,6 +93,22 @@ def members_result(session: Session, matched: int) -> dict[str, Any]:
     }
 
 
+def exact_result(session: Session, released: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """An exact k-means over the same people, what the release rules let through."""
+    privacy: dict[str, Any] = {
+        "noise": "off",
+        "rho": None,
+        "epsilon": None,
+        "sigmas": {},
+        "min_cohort": session.min_cohort,
+        "attempts": session.attempt,
+        "warnings": [
+            "exact: each party learned which of its own rows are common, and their segments"
+        ],
+    }
+    return base(session) | dict(released) | {"privacy": privacy, "cost": {"rounds": rounds}}
+
+
 def base(session: Session) -> dict[str, Any]:
     """The keys that every released result has."""
     return asked(session.spec) | {

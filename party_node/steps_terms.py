@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from catalog import vertical
 from party_node import admission, lookalike_terms
 from party_node.plan import compose
 from party_node.session import Session
@@ -43,7 +44,8 @@ def offer(session: Session, task: Incoming) -> Outgoing:
             data_version=admission.data_version(session, rows),
         )
         # A plan is reckoned at the requester, which times a key of the job's size.
-        if session.opens_sums(ctx.name) or (session.is_requester and session.dry_run):
+        plans = session.is_requester and session.dry_run
+        if spec.match.reveal != "members" and (session.opens_sums(ctx.name) or plans):
             message.paillier_n = _paillier(session).public.to_bytes()
         session.vault.put("offer", message.SerializeToString(deterministic=True))
     own = session.vault.get("offer")
@@ -64,6 +66,12 @@ def check_own_part(session: Session) -> None:
         if spec.lookalike is not None:
             if session.is_requester and attribute.kind != "flag":
                 raise _unfit(session, f"{ctx.name}/{name} is a {attribute.kind}, seeds are a flag")
+            continue
+        if spec.vertical is not None:
+            if attribute.kind not in vertical.KINDS:
+                kinds = " or a ".join(vertical.KINDS)
+                cause = f"{ctx.name}/{name} is a {attribute.kind}, a feature is a {kinds}"
+                raise _unfit(session, cause)
             continue
         summed = f"{ctx.name}/{name}" in spec.summed
         if summed != (attribute.kind == "number"):

@@ -16,19 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from coordinator.engine import JobContext
-from coordinator.protocols.matched import (
-    CHANGED,
-    Matching,
-    Refs,
-    admission_of,
-    admit,
-    checked,
-    offers_of,
-    plan,
-)
+from coordinator.protocols.matched import Begun, Refs, attempt, begin, checked
 from protocol.crosstab import codec as crosstab_codec
 from protocol.crosstab.coordinator import layout as lay_out
-from protocol.errors import AssentError
 from protocol.frames import parse_head
 from protocol.lookalike import codec
 from protocol.psi.join import waterfall
@@ -39,73 +29,44 @@ _HEAD = 1 << 16
 
 
 async def run(ctx: JobContext) -> None:
-    """One attempt; a consent that changed before layout starts everything anew."""
-    try:
-        await _attempt(ctx)
-    except AssentError as error:
-        if error.info.code == CHANGED:
-            ctx.new_attempt(CHANGED)
-        raise
+    await attempt(ctx, _attempt)
 
 
 async def _attempt(ctx: JobContext) -> None:
-    requester, (provider,) = ctx.job.requester, ctx.job.params["providers"]
-    offers = await offers_of(ctx)
-    if ctx.job.params["dry_run"]:
-        await plan(ctx, offers)
-        return
-    admits = {f"admit/{requester}": await admit(ctx, requester, offers)}
-    admission = await admission_of(ctx, admits[f"admit/{requester}"])
-    if admission.answered:
-        return
-    ctx.bind_job_hash(admission.job_hash)
-    admits[f"admit/{provider}"] = await admit(ctx, provider, offers)
-    sizes = {
-        party: int((await admission_of(ctx, admits[f"admit/{party}"])).handles)
-        for party in ctx.job.parties
-    }
-    key = await ctx.party_step(f"key/{provider}", requester, admits, recipient=provider)
-    await _Turned(ctx, requester, provider, admits, sizes).attempt(key)
+    begun = await begin(ctx)
+    if begun is not None:
+        (provider,) = ctx.job.params["providers"]
+        await _Turned(ctx, ctx.job.requester, provider, begun).run()
 
 
 @dataclass(frozen=True)
 class _Turned:
-    """After admission.  sizes: announced handles per party."""
+    """After admission."""
 
     ctx: JobContext
     requester: str
     provider: str
-    admits: Refs
-    sizes: Mapping[str, int]
+    begun: Begun
 
-    async def attempt(self, key: ArtifactRef) -> None:
+    async def run(self) -> None:
         ctx, requester, provider = self.ctx, self.requester, self.provider
-        matching = Matching(ctx, self.admits, {provider: key})
+        admits, matching = self.begun.admitted, self.begun.matching
         # The provider encrypts in the order of its handles, so after its first upload.
         first = await matching.first(provider)
         theirs, ours, rows, proof = await asyncio.gather(
             matching.rest(provider, first),
             matching.upload(requester),
-            ctx.party_step("features", provider, self.admits, recipient=COORDINATOR),
-            ctx.party_step(f"prove/{provider}", provider, self.admits, recipient=requester),
+            ctx.party_step("features", provider, admits, recipient=COORDINATOR),
+            ctx.party_step(f"prove/{provider}", provider, admits, recipient=requester),
         )
         uploads = {requester: ours, provider: theirs}
         layout = await self._features_layout(uploads, rows)
-        sums = await ctx.party_step(
-            "gather",
-            requester,
-            {**self.admits, "proof": proof, "layout": layout},
-            recipient=provider,
-        )
-        fit = await ctx.party_step(
-            "fit", provider, {**self.admits, "sums": sums}, recipient=requester
-        )
-        outputs = {}
-        if ctx.job.params["curve"]:
-            outputs = {"outputs": await self._curve(uploads, fit)}
-        await ctx.party_step(
-            "report", requester, {**self.admits, "fit": fit, **outputs}, recipient=COORDINATOR
-        )
+        inputs = {**admits, "proof": proof, "layout": layout}
+        sums = await ctx.party_step("gather", requester, inputs, recipient=provider)
+        fit = await ctx.party_step("fit", provider, {**admits, "sums": sums}, recipient=requester)
+        given = {**admits, "fit": fit}
+        outputs = {"outputs": await self._curve(uploads, given)} if ctx.job.params["curve"] else {}
+        await ctx.party_step("report", requester, given | outputs, recipient=COORDINATOR)
 
     async def _features_layout(self, uploads: Refs, rows: ArtifactRef) -> ArtifactRef:
         """The provider's ciphertexts in the requester's order."""
@@ -113,49 +74,47 @@ class _Turned:
 
         def pair(paths: Mapping[str, Path], out: Path) -> None:
             pairing = self._pairing(paths)
-            lay_out(pairing, self.sizes[self.provider]).astype("<i8").tofile(out)
+            lay_out(pairing, self.begun.sizes[self.provider]).astype("<i8").tofile(out)
 
         index = await ctx.local_step("join/features", pair, uploads, recipient=COORDINATOR)
         # The provider looks at its consents once more, at the last moment that can undo.
         await ctx.party_step("recheck", self.provider, {"rows": rows}, recipient=COORDINATOR)
         head, size = await asyncio.to_thread(_head, ctx.path(rows))
         upload, offset = parse_head(head, codec.FEATURES)
-        sizes = self.sizes[self.requester], self.sizes[self.provider]
+        sizes = self.begun.sizes[self.requester], self.begun.sizes[self.provider]
         width, frame = codec.layout_frame(upload, size - offset, *sizes)
         return await ctx.virtual(
             "layout/features", rows, index, width, frame, recipient=self.requester
         )
 
-    async def _curve(self, uploads: Refs, fit: ArtifactRef) -> ArtifactRef:
+    async def _curve(self, uploads: Refs, given: Refs) -> ArtifactRef:
         """The requester's flags in the provider's order, by the same pairing; their sums."""
         ctx = self.ctx
-        rows = await ctx.party_step(
-            "flags", self.requester, {**self.admits, "fit": fit}, recipient=COORDINATOR
-        )
+        rows = await ctx.party_step("flags", self.requester, given, recipient=COORDINATOR)
 
         def pair(paths: Mapping[str, Path], out: Path) -> None:
             pairing = self._pairing(paths)
-            turned = np.full(self.sizes[self.provider], -1, dtype=np.int64)
+            turned = np.full(self.begun.sizes[self.provider], -1, dtype=np.int64)
             matched = np.flatnonzero(pairing >= 0)
             turned[pairing[matched]] = matched
-            lay_out(turned, self.sizes[self.requester]).astype("<i8").tofile(out)
+            lay_out(turned, self.begun.sizes[self.requester]).astype("<i8").tofile(out)
 
         index = await ctx.local_step("join/flags", pair, uploads, recipient=COORDINATOR)
         head, size = await asyncio.to_thread(_head, ctx.path(rows))
         upload, offset = parse_head(head, RowUpload)
-        sizes = self.sizes[self.requester], self.sizes[self.provider]
+        sizes = self.begun.sizes[self.requester], self.begun.sizes[self.provider]
         width, frame = crosstab_codec.layout_frame(upload, size - offset, *sizes)
         layout = await ctx.virtual(
             "layout/flags", rows, index, width, frame, recipient=self.provider
         )
-        inputs = {**self.admits, "layout": layout}
+        inputs = {**self.begun.admitted, "layout": layout}
         return await ctx.party_step("bands", self.provider, inputs, recipient=self.requester)
 
     def _pairing(self, paths: Mapping[str, Path]) -> npt.NDArray[np.int64]:
         """int64[handles of the requester]: the provider's handle that each matches, or -1."""
         types = int(self.ctx.job.params["types"])
         theirs, ours = (
-            checked(paths[party], self.sizes[party], types)
+            checked(paths[party], self.begun.sizes[party], types)
             for party in (self.provider, self.requester)
         )
         return waterfall(theirs.tokens, ours.tokens, types, theirs.width)
