@@ -124,8 +124,9 @@ class NodeClient:
         """
         record = self.record(job_id)
         found: dict[str, Any] | None = record.get("result")
-        if view is None and self._ended_badly(job_id):
-            found = None  # a provider's part was done, and another party failed afterwards
+        if found is not None and view is None and not self._released(job_id):
+            # This party's part was done; another one's is not, or failed afterwards.
+            view = self.watch(job_id, 0, 0.0)
         if found is None or (view is not None and view.state != "released"):
             view = view or self.watch(job_id, 0, 0.0)
             if view.state not in ("refused", "failed") or "asked" not in record:
@@ -135,9 +136,10 @@ class NodeClient:
         with_own(found, str(self.status()["party"]), record["own"])
         return found
 
-    def _ended_badly(self, job_id: str) -> bool:
+    def _released(self, job_id: str) -> bool:
+        """As the node has heard it; of old jobs, which it no longer lists, only the result is."""
         states = {job.job_id: job.state for job in self.jobs()}
-        return states.get(job_id) in ("refused", "failed")
+        return states.get(job_id, "released") == "released"
 
     def record(self, job_id: str) -> dict[str, Any]:
         with self._words():

@@ -104,8 +104,8 @@ def fit(session: Session, task: Incoming) -> Outgoing:
     ctx, asked = session.ctx, asked_of(session)
     check_rechecked(session, "fit")
     spec = spec_of(session, session.check_admissions(task.matching("admit")))
-    sums = codec.sums_body(task.framed("sums", codec.SUMS), spec)
-    seeds, *totals = provider.open_sums(spec, ctx.kernel, session.paillier_key, sums)
+    body = codec.sums_body(task.framed("sums", codec.SUMS), spec)
+    seeds, *totals = provider.open_sums(spec, ctx.kernel, session.paillier_key, body)
     if seeds < LEAST_SEEDS:
         raise Refused(
             "too_few_seeds",
@@ -117,7 +117,8 @@ def fit(session: Session, task: Incoming) -> Outgoing:
         )
     rows = admission.admitted_rows(session)
     people = provider.population(spec, rows)
-    fitted = fit_model(people.values[people.complete], seeds, totals, float(asked.l2))
+    sums = provider.consistent(spec, seeds, totals)
+    fitted = fit_model(people.values[people.complete], seeds, sums, float(asked.l2))
     scores = np.full(len(rows), np.nan)  # unknown: null in the file
     scores[people.complete] = fitted.scores
     # Who withdrew after the last look is in the sums, which cannot be undone; not in the file.

@@ -39,7 +39,7 @@ class Fitted:
     steps: int
 
 
-def fit(values: npt.NDArray[np.int64], seeds: int, sums: Sequence[int], l2: float) -> Fitted:
+def fit(values: npt.NDArray[np.int64], seeds: int, sums: Sequence[float], l2: float) -> Fitted:
     """values: int64[people, d], who lack nothing.  seeds: the (noisy) number of seeds among them;
     sums: per column the (noisy) total over the seeds, in the units of `values`.
 
@@ -58,7 +58,7 @@ def fit(values: npt.NDArray[np.int64], seeds: int, sums: Sequence[int], l2: floa
     varies = np.ptp(values, axis=0) > 0
     z = (features[:, varies] - mean[varies]) / deviation[varies]
     # The sums are standardised like the features: linear, so of the sum as of each person.
-    totals = np.array([float(total) for total in sums])
+    totals = np.array(sums, dtype=np.float64)
     target = (totals - seeds * mean)[varies] / deviation[varies]
     found, steps = _newton(
         np.column_stack((np.ones(people), z)), np.array([float(seeds), *target]), l2

@@ -8,7 +8,7 @@ Source: protocols.md section 4 (lookalike), section 2 steps 3 and 7 with the rol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,4 +178,21 @@ def open_sums(spec: LookalikeSpec, kernel: Kernel, key: PrivateKey, sums: Bytes)
         for slot, value in zip(block, slots, strict=True):
             output = spec.outputs[slot]
             found.append(output.opening.open(value, output.key))
+    return found
+
+
+def consistent(spec: LookalikeSpec, seeds: int, totals: Sequence[int]) -> list[float]:
+    """The seeds' totals per slot, where the words of a label add up to the number of seeds.
+
+    Every seed has one word, so without noise they do.  With noise the difference is taken off
+    each word alike: it would otherwise go into weights that no score depends on.
+    """
+    found = [float(total) for total in totals]
+    at = 0
+    for feature in spec.features:
+        words = len(feature.words)
+        if words:
+            apart = (seeds - sum(found[at : at + words])) / words
+            found[at : at + words] = [total + apart for total in found[at : at + words]]
+        at += words or 1
     return found

@@ -19,7 +19,7 @@ from protocol.crosstab.coordinator import layout
 from protocol.errors import Failed, ProtocolViolation, Refused
 from protocol.lookalike.curve import area, bands_of, curve
 from protocol.lookalike.fit import fit
-from protocol.lookalike.provider import Population, encrypt_rows, open_sums
+from protocol.lookalike.provider import Population, consistent, encrypt_rows, open_sums
 from protocol.lookalike.requester import gather
 from protocol.lookalike.spec import FeatureSpec, LookalikeSpec
 from protocol.release.noise import NoNoise
@@ -131,6 +131,12 @@ def test_what_an_honest_party_cannot_send_ends_the_job() -> None:
         open_sums(spec, KERNEL, key, wide)
     with pytest.raises(Failed, match="another number"):
         open_sums(spec, KERNEL, key, np.concatenate([wide, wide]))
+
+
+def test_the_words_of_a_label_add_up_to_the_seeds() -> None:
+    assert consistent(SPEC, 30, [5, 7, 10, 11, 12, 4]) == [5, 7, 9, 10, 11, 4]
+    exact = [5, 7, 10, 11, 9, 4]
+    assert consistent(SPEC, 30, exact) == exact
 
 
 def test_limits_are_refused_with_the_arithmetic() -> None:
