@@ -22,6 +22,7 @@ from catalog.job import JobSpec
 from catalog.vertical import EXACT
 from consent.policy import CheckedCheckpoint
 from party_node.exact_words import exact_sentences
+from party_node.grid_terms import grid_sentences, is_grid
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
 from party_node.tag_grants import check_grants, note_tags
@@ -242,6 +243,8 @@ def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
     """One sentence for each company: what it will learn about whom."""
     if spec.model is not None:
         return sum_sentences(spec, min_cohort)
+    if is_grid(spec):
+        return grid_sentences(spec, min_cohort)
     if spec.vertical is not None and spec.vertical.mode == EXACT:
         return exact_sentences(spec, min_cohort)
     others = " and ".join(spec.providers)

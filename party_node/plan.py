@@ -62,7 +62,7 @@ def compose(session: Session, parts: Mapping[str, pb.PlanPart]) -> dict[str, Any
         "remaining_rho": {
             party: part.remaining_rho / 1e9
             for party, part in sorted(parts.items())
-            if party != spec.requester or spec.model is not None
+            if party != spec.requester or spec.model is not None or spec.vertical is not None
         },
         "min_cohort": session.min_cohort,
         "learns": sentences(spec, session.min_cohort),

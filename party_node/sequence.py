@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from catalog.job import JobSpec
 from catalog.vertical import EXACT
+from party_node.grid_terms import is_grid
 from party_node.sum_rounds import most_rounds
 from protocol.errors import ProtocolViolation
 from protocol.transport.port import COORDINATOR, EVERYONE, ArtifactRef, StepKey
@@ -57,6 +58,8 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
         for origin in others:
             points = {"points": _before(spec.parties, origin, me)}
             steps[f"reblind/{me}/of/{origin}"] = admits | points
+    if is_grid(spec):
+        return steps | _grid_steps(me, spec, admits)
     if spec.vertical is not None and spec.vertical.mode == EXACT:
         return steps | _exact_steps(me, spec, admits)
     if spec.match.reveal == "members":
@@ -68,6 +71,24 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
     outputs = {"outputs": Source(f"aggregate/{provider}", provider, me)}
     rows = {"rows": Source("encrypt", me, COORDINATOR)}
     return steps | {"encrypt": admits, "recheck": rows, "open": admits | outputs}
+
+
+def _grid_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
+    """A cross-tab of local cells; then the provider's labels, and last the result."""
+    requester, (provider,) = spec.requester, spec.providers
+    segments = {"segments": Source("segments", requester, provider)}
+    if me == provider:
+        layout = {"layout": Source("layout", COORDINATOR, me)}
+        return {f"aggregate_cells/{me}": admits | layout, f"label/{me}": segments}
+    rows = {"rows": Source("encrypt_cells", me, COORDINATOR)}
+    outputs = {"outputs": Source(f"aggregate_cells/{provider}", provider, me)}
+    labelled = {"labelled": Source(f"label/{provider}", provider, COORDINATOR)}
+    return {
+        "encrypt_cells": admits,
+        "recheck": rows,
+        "segments": admits | outputs,
+        "open_segments": labelled,
+    }
 
 
 def _sum_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from catalog.federation import Party
 from catalog.job import JobSpec
+from party_node.grid_terms import is_grid, table_of
 from party_node.sequence import Inputs, steps_of
 from party_node.vault import Vault
 from protocol import identity, transcript
@@ -266,6 +267,8 @@ class Session:
     def crosstab_spec(self, handles: Mapping[str, int]) -> CrosstabSpec:
         """The layout that requester and provider compute from the same signed facts."""
         spec = self.spec
+        if is_grid(spec):
+            return table_of(self, handles)
         (provider,) = spec.providers
         return CrosstabSpec(
             rows=tuple(self._attribute(name) for name in spec.rows),

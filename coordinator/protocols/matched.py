@@ -98,7 +98,7 @@ async def _attempt(ctx: JobContext) -> None:
         matching.upload(provider),
         ctx.party_step("encrypt", requester, admitted, recipient=COORDINATOR),
     )
-    layout = await _layout(ctx, {requester: left, provider: right}, rows, provider, sizes)
+    layout = await laid_out(ctx, {requester: left, provider: right}, rows, provider, sizes)
     outputs = await ctx.party_step(
         f"aggregate/{provider}", provider, {**admitted, "layout": layout}, recipient=requester
     )
@@ -172,7 +172,7 @@ class Matching:
         return parties[at + 1 :] + parties[:at]
 
 
-async def _layout(
+async def laid_out(
     ctx: JobContext, uploads: Refs, rows: ArtifactRef, provider: str, sizes: Mapping[str, int]
 ) -> ArtifactRef:
     types, requester = int(ctx.job.params["types"]), ctx.job.requester
