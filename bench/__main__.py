@@ -1,6 +1,7 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags|sums|log|withdrawal] [--large]
+python -m bench [--quick] [--large]
+  [--only paillier|psi|jobs|gate|portal|tags|sums|exact|log|withdrawal]
 """
 
 from __future__ import annotations
@@ -98,6 +99,12 @@ def sums(quick: bool) -> list[Row]:
     return run(quick)
 
 
+def exact(quick: bool) -> list[Row]:
+    from bench import exact_bench
+
+    return exact_bench.run(10_000 if quick else 100_000)
+
+
 def log(quick: bool) -> list[Row]:
     from bench import log_bench
 
@@ -112,7 +119,7 @@ def withdrawal(quick: bool) -> list[Row]:
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
-    "tags": tags, "sums": sums, "log": log, "withdrawal": withdrawal,
+    "tags": tags, "sums": sums, "exact": exact, "log": log, "withdrawal": withdrawal,
 }  # fmt: skip
 
 

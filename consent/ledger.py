@@ -10,6 +10,7 @@ without a quorum as well ("proof pending").
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -196,8 +197,6 @@ class Ledger:
     def bundle(self, reader: str) -> Iterator[bytes]:
         """Lines of the bundle for `reader`: a party's own consent log and the job log with its
         own openings; everything for the auditor."""
-        import hashlib
-
         digest, count = hashlib.sha256(), 0
         for line in bundle_lines(self._sources(reader)):
             digest.update(line)
@@ -213,11 +212,14 @@ class Ledger:
     def _sources(self, reader: str) -> Iterator[Source]:
         for party, origin in self._consent.items():
             if reader in (party, AUDITOR):
-                one = self._logs[origin]
-                yield Source(origin, one.storage, one.openings, (party,))
-        one = self._logs[self.jobs]
-        opened = tuple(self._consent) if reader == AUDITOR else (reader,)
-        yield Source(self.jobs, one.storage, one.openings, opened)
+                yield self._source(origin, (party,))
+        yield self._source(self.jobs, tuple(self._consent) if reader == AUDITOR else (reader,))
+
+    def _source(self, origin: str, parties: tuple[str, ...]) -> Source:
+        one = self._logs[origin]
+        # What is being cosigned just now is not in it: that head would seem to lack its quorum.
+        size = one.writer.published.checkpoint.size
+        return Source(origin, one.storage, one.openings, parties, size)
 
     # -- writing ---------------------------------------------------------------------------
 

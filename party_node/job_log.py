@@ -6,7 +6,7 @@ Learns: the party; the consent service what `consent.job_record` says.
 
 `job.admitted` is kept, and logged if the ledger answers, before a row is read.  While the
 ledger does not answer, jobs go on until the consent copy is too old to decide; the statement
-carries its own time and follows when the ledger is back.
+carries its own time and follows when the ledger is back (docs/adr/0010).
 """
 
 from __future__ import annotations

@@ -225,12 +225,12 @@ class _Rows:
         sums, squares = np.zeros((c, d), dtype=np.int64), np.zeros((c, d), dtype=np.int64)
         codes = [np.zeros(0, dtype=np.int32)]
         at = centres * self._sensitivity
-        for rows in points.chunks():
+        for rows in points.chunks(range(len(points))):
             near = nearest(rows, at, points.scale)
             belongs = (np.arange(c, dtype=np.int32)[:, None] == near).astype(np.float64)
             part = np.rint(rows * (step * UNIT)[:, None])
             n += np.bincount(near, minlength=c)
-            # Whole numbers up to 2^41 a chunk: exact in float64.
+            # Whole numbers up to 2^42 a chunk: exact in float64.
             sums += (belongs @ part.T).astype(np.int64)
             squares += (belongs @ np.rint(part**2 / UNIT).T).astype(np.int64)
             codes.append(near)
