@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assent.report_tables import WITHHELD, number
+from assent.segment_cards import cards
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,13 @@ class Listing:
 
 
 def listings(result: Mapping[str, Any]) -> tuple[Listing, ...]:
-    """Of a released job whose result has no axes: secure sums, lookalike; none for others."""
+    """Of a released job whose result has no axes: sums, segments, lookalike; none for others."""
     if result.get("status") != "released":
         return ()
     if "lookalike" in result:
         return tuple(lookalike_listings(result))
-    return () if "match" in result else tuple(_listings(result))
+    crossed = "match" in result and "centres" not in result
+    return () if crossed else tuple(_listings(result))
 
 
 def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
@@ -98,12 +100,13 @@ def _parameters(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _clusters(
-    result: Mapping[str, Any], centres: Sequence[Sequence[float]]
+    result: Mapping[str, Any], centres: Sequence[Sequence[float] | None]
 ) -> Iterator[dict[str, Any]]:
-    sizes = zip(centres, result["sizes"], result["sizes_withheld"], strict=True)
-    for number_, (centre, size, withheld) in enumerate(sizes):
-        features = dict(zip(result["features"], centre, strict=True))
-        yield {"cluster": number_, "people": size, **features, "withheld": withheld}
+    for card, centre in zip(cards(result), centres, strict=True):
+        of_centre = centre if centre is not None else [None] * len(result["features"])
+        features = dict(zip(result["features"], of_centre, strict=True))
+        yield {"cluster": card.number, "people": card.people, "name": card.english,
+               "名称": card.chinese, **features, "withheld": card.withheld}  # fmt: skip
 
 
 def _edges(edges: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

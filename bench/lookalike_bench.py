@@ -9,7 +9,6 @@ the joined table with its labels.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -77,10 +76,8 @@ def write_tables(folder: Path, n: int, bits: int) -> Path:
 
 def run(n: int, bits: int = 2048) -> list[dict[str, Any]]:
     name = f"lookalike service {n} x {n}, {D} features, {bits} bits"
-    with tempfile.TemporaryDirectory(prefix="assent-bench-") as made:
-        folder = Path(made)
-        job = _JOB.format(features=", ".join(f"right/f{j}" for j in range(D)))
-        measured = service.run_files(folder, n, write_tables(folder, n, bits), job)
+    job = _JOB.format(features=", ".join(f"right/f{j}" for j in range(D)))
+    measured = service.run_job(n, job, bits, lambda folder: write_tables(folder, n, bits))
     if measured.status != "released":
         sys.exit(f"{name} ended {measured.status}: {measured.error}")
     return [*service.rows(name, measured), fit_row(n)]

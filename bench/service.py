@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,49 +103,53 @@ def write_tables(folder: Path, n: int, bits: int, *, members: bool = False) -> P
     return path
 
 
-def run_job(n: int, job: str, bits: int = 2048) -> Measured:
-    """One job over n × n people through real processes."""
+Tables = Callable[[Path], Path]  # writes them into a folder; the path of FEDERATION.yaml
+
+
+def run_job(n: int, job: str, bits: int = 2048, tables: Tables | None = None) -> Measured:
+    """One job over n × n people through real processes.
+
+    tables: others than those of `write_tables`.
+    """
     with tempfile.TemporaryDirectory(prefix="assent-bench-") as name:
         folder = Path(name)
-        federation = write_tables(folder, n, bits, members="members" in job)
-        return run_files(folder, n, federation, job)
-
-
-def run_files(folder: Path, n: int, federation: Path, job: str) -> Measured:
-    """As `run_job`, with tables of n people that are in `folder` already."""
-    (folder / "JOB.yaml").write_text(job)
-    loaded, (spec,) = check(federation, folder / "JOB.yaml")
-    with Sandbox(
-        loaded,
-        keep=folder / "kept",
-        progress=Progress.stderr(),
-        start_seconds=60 + n / 1e4,  # each of n people's consents is recorded first
-    ) as sandbox:
-        found = Measured()
-        over = threading.Event()
-        watch = threading.Thread(target=_watch, args=(sandbox.pids(), found.own_mb, over))
-        watch.start()
-        started = last = time.perf_counter()
-        node = sandbox.node(spec.requester)
-        job_id = node.submit(spec.canonical())
-        stage = "start"
-        try:
-            for view in node.follow(job_id):
-                now = time.perf_counter()
-                found.stages[stage] = found.stages.get(stage, 0.0) + now - last
-                last, stage = now, view.stage.split("/")[0] or stage
-                found.status, found.error = view.state, view.error
-        finally:
-            over.set()
-            watch.join()
-        found.seconds = time.perf_counter() - started
-        node.close()
-        for party in (spec.requester, *spec.providers):
-            client = sandbox.node(party)
-            found.sent[party] = client.record(job_id)["own"].get("bytes", 0)
-            client.close()
-        found.peak_mb = {name: peak_mb(pid) for name, pid in sandbox.pids().items()}
-    return found
+        if tables is not None:
+            federation = tables(folder)
+        else:
+            federation = write_tables(folder, n, bits, members="members" in job)
+        (folder / "JOB.yaml").write_text(job)
+        loaded, (spec,) = check(federation, folder / "JOB.yaml")
+        with Sandbox(
+            loaded,
+            keep=folder / "kept",
+            progress=Progress.stderr(),
+            start_seconds=60 + n / 1e4,  # each of n people's consents is recorded first
+        ) as sandbox:
+            found = Measured()
+            over = threading.Event()
+            watch = threading.Thread(target=_watch, args=(sandbox.pids(), found.own_mb, over))
+            watch.start()
+            started = last = time.perf_counter()
+            node = sandbox.node(spec.requester)
+            job_id = node.submit(spec.canonical())
+            stage = "start"
+            try:
+                for view in node.follow(job_id):
+                    now = time.perf_counter()
+                    found.stages[stage] = found.stages.get(stage, 0.0) + now - last
+                    last, stage = now, view.stage.split("/")[0] or stage
+                    found.status, found.error = view.state, view.error
+            finally:
+                over.set()
+                watch.join()
+            found.seconds = time.perf_counter() - started
+            node.close()
+            for party in (spec.requester, *spec.providers):
+                client = sandbox.node(party)
+                found.sent[party] = client.record(job_id)["own"].get("bytes", 0)
+                client.close()
+            found.peak_mb = {name: peak_mb(pid) for name, pid in sandbox.pids().items()}
+        return found
 
 
 def peak_mb(pid: int) -> float:

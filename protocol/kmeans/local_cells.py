@@ -167,17 +167,30 @@ def local_cells(
         np.array(into, dtype=np.int32)[codes],
         rows.middle + found * rows.reach,
         np.sqrt(variance) * rows.reach,
-        _spread(plan, final) * rows.reach**2,
+        _spread(plan, rows.seen, final) * rows.reach**2,
     )
 
 
-def _spread(plan: CellsPlan, cells: _Moments) -> Floats:
-    """Per feature, the mean squared distance to the centre of one's cell."""
+def _spread(plan: CellsPlan, rounds: Sequence[_Moments], cells: _Moments) -> Floats:
+    """Per feature, the mean squared distance to the centre of one's cell: that of everybody to
+    the mean of all, less that of the cells.
+
+    Every round sums the same people, so all of them say what everybody together is, the better
+    the fewer cells they had.
+    """
+    share = np.array([1.0 / len(moments.n) for moments in rounds])
+    share /= share.sum()
+    n = float(share @ [moments.n.sum() for moments in rounds])
+    sums = share @ [moments.sums.sum(axis=0) for moments in rounds]
+    squares = share @ [moments.squares.sum(axis=0) for moments in rounds]
+    total = squares / max(1.0, n) - (sums / max(1.0, n)) ** 2
+    large = cells.n > 0
+    people = max(1.0, float(cells.n[large].sum()))
     # The square of a noisy sum is too large by the noise's variance.
     bias = (plan.noise[1].sigma / UNIT) ** 2
-    around = cells.squares - (cells.sums**2 - bias) / cells.people
-    people = max(1.0, float(cells.n[cells.n > 0].sum()))
-    found: Floats = np.clip(around[cells.n > 0].sum(axis=0) / people, 0.0, 1.0)
+    square = (cells.sums[large] ** 2 - bias) / cells.people[large]
+    between = square.sum(axis=0) / people - (cells.sums[large].sum(axis=0) / people) ** 2
+    found: Floats = np.clip(total - between, 0.0, 1.0)
     return found
 
 
@@ -188,6 +201,7 @@ class _Rows:
         self, plan: CellsPlan, features: Sequence[npt.NDArray[np.int64]], noise: NoiseSource
     ) -> None:
         self._plan, self._features, self._noise = plan, features, noise
+        self.seen: list[_Moments] = []
         self._sensitivity = np.array([float(max(1, s.sensitivity)) for s in plan.scales])
         units = np.array([float(scale.unit) for scale in plan.scales])
         self.reach: Floats = self._sensitivity / units  # half of a feature's range
@@ -211,12 +225,12 @@ class _Rows:
         sums, squares = np.zeros((c, d), dtype=np.int64), np.zeros((c, d), dtype=np.int64)
         codes = [np.zeros(0, dtype=np.int32)]
         at = centres * self._sensitivity
-        for rows in points.chunks():
+        for rows in points.chunks(range(len(points))):
             near = nearest(rows, at, points.scale)
             belongs = (np.arange(c, dtype=np.int32)[:, None] == near).astype(np.float64)
             part = np.rint(rows * (step * UNIT)[:, None])
             n += np.bincount(near, minlength=c)
-            # Whole numbers up to 2^41 a chunk: exact in float64.
+            # Whole numbers up to 2^42 a chunk: exact in float64.
             sums += (belongs @ part.T).astype(np.int64)
             squares += (belongs @ np.rint(part**2 / UNIT).T).astype(np.int64)
             codes.append(near)
@@ -224,7 +238,8 @@ class _Rows:
         n += draw(self._noise, counted, c)
         sums += draw(self._noise, summed, c * d).reshape(c, d)
         squares += draw(self._noise, squared, c * d).reshape(c, d)
-        return np.concatenate(codes), _Moments(n.astype(float), sums / UNIT, squares / UNIT)
+        self.seen.append(_Moments(n.astype(float), sums / UNIT, squares / UNIT))
+        return np.concatenate(codes), self.seen[-1]
 
 
 def _split(plan: CellsPlan, centres: Floats, moments: _Moments, weight: Floats) -> Floats:
