@@ -33,7 +33,14 @@ from assent.report_tables import (
     withheld_counts,
     words,
 )
-from assent.who_learns import Disclosure, who_learns, who_learns_of_exact, who_learns_of_sum
+from assent.segment_cards import cards
+from assent.who_learns import (
+    Disclosure,
+    who_learns,
+    who_learns_of_exact,
+    who_learns_of_grid,
+    who_learns_of_sum,
+)
 
 # 95 % of a Gaussian lies within this many standard deviations.
 _WITHIN_95 = 1.96
@@ -167,6 +174,7 @@ def _job(index: int, result: Mapping[str, Any]) -> dict[str, Any]:
         "overlap_margin": _margin(privacy, "overlap"),
         "tables": tables(crossed, requester),
         "lists": lists,
+        "cards": cards(result),
         "count_margin": _margin(privacy, "count"),
         "withheld": withheld_counts(cells) if released else {},
         "cells": len(cells),
@@ -194,6 +202,9 @@ def _learns(
         return who_learns_of_sum(requester, providers, noise=noise)
     if "centres" in result and match.get("reveal") == "members":
         return who_learns_of_exact(requester, providers, mode=str(match.get("mode", "keyed")))
+    if "centres" in result:
+        mode = str(match.get("mode", "keyed"))
+        return who_learns_of_grid(requester, providers, mode=mode, noise=noise)
     return who_learns(
         requester,
         providers,

@@ -1,4 +1,4 @@
-"""Results of jobs over secure sums as plain lists: what the report and the terminal show.
+"""Results of secure sums and of k-means as plain lists: what the report and the terminal show.
 
 What: pure layout of what was released; nothing is computed that is not in the result.
 Who runs it: `assent.report`, `assent.show`.  Learns: nothing new.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assent.report_tables import WITHHELD, number
+from assent.segment_cards import cards
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Listing:
 
 
 def listings(result: Mapping[str, Any]) -> tuple[Listing, ...]:
-    """Of a released job that matches nobody; none for others, whose cells have axes."""
-    if "match" in result or result.get("status") != "released":
+    """Of a released job that matches nobody or finds segments; others have cells with axes."""
+    if result.get("status") != "released" or ("match" in result and "centres" not in result):
         return ()
     return tuple(_listings(result))
 
@@ -56,12 +57,13 @@ def _parameters(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _clusters(
-    result: Mapping[str, Any], centres: Sequence[Sequence[float]]
+    result: Mapping[str, Any], centres: Sequence[Sequence[float] | None]
 ) -> Iterator[dict[str, Any]]:
-    sizes = zip(centres, result["sizes"], result["sizes_withheld"], strict=True)
-    for number_, (centre, size, withheld) in enumerate(sizes):
-        features = dict(zip(result["features"], centre, strict=True))
-        yield {"cluster": number_, "people": size, **features, "withheld": withheld}
+    for card, centre in zip(cards(result), centres, strict=True):
+        of_centre = centre if centre is not None else [None] * len(result["features"])
+        features = dict(zip(result["features"], of_centre, strict=True))
+        yield {"cluster": card.number, "people": card.people, "name": card.english,
+               "名称": card.chinese, **features, "withheld": card.withheld}  # fmt: skip
 
 
 def _edges(edges: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

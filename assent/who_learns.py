@@ -139,6 +139,32 @@ def who_learns_of_exact(
     )
 
 
+def who_learns_of_grid(
+    requester: str, providers: Sequence[str], *, mode: str = "keyed", noise: bool = True
+) -> tuple[Disclosure, ...]:
+    """As `who_learns`, for k-means on a grid of both companies' own groups (`mode: grid`)."""
+    others = ", ".join(providers)
+    under = "under its noise" if noise else "exactly (noise is off)"
+    both = "under the noise of both" if noise else "exactly (noise is off)"
+    return (
+        *who_learns(requester, providers, mode=mode, noise=noise),
+        Disclosure(
+            "means of the provider's groups",
+            others,
+            requester,
+            f"means of each feature in groups of its consenting people, {under}",
+            "how many people a group has, but for the totals above; groups that are too small",
+        ),
+        Disclosure(
+            "segments of the provider's groups",
+            requester,
+            others,
+            f"in which segment most of each of its own groups are, {both}",
+            f"features of {requester}, centres and sizes of segments, how many are common",
+        ),
+    )
+
+
 def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[Disclosure, ...]:
     if mode == "ecdh":
         first = Disclosure(
