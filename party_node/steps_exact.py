@@ -156,7 +156,7 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
         "k": layout.k,
         "features": list(game.asked.attributes()),
         "centres": [
-            centre.tolist() if reason == 0 else [None] * len(centre)
+            centre.tolist() if reason == 0 else None
             for centre, reason in zip(centres, reasons, strict=True)
         ],
         "sizes": [
@@ -165,6 +165,7 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
         "sizes_withheld": [REASONS[reason] for reason in reasons],
         "inertia": inertia,
         "iterations": state.iterations,
+        "overlap": outcome.known_overlap(session, len(game.people)),
     }
     ctx.records.put(session.job_id, "own.members", len(game.people))
     result = outcome.exact_result(session, found, round_)
