@@ -75,12 +75,8 @@ def sum_result(
 def members_result(session: Session, matched: int) -> dict[str, Any]:
     """A `members` job: the requester knows its own common rows, so the count is exact."""
     k = session.min_cohort
-    shown = matched >= k or k == 1
     return base(session) | {
-        "overlap": {
-            "count": matched if shown else None,
-            "withheld": None if shown else "below_min_cohort",
-        },
+        "overlap": known_overlap(session, matched),
         "privacy": {
             "noise": "off",
             "rho": None,
@@ -90,6 +86,15 @@ def members_result(session: Session, matched: int) -> dict[str, Any]:
             "attempts": session.attempt,
             "warnings": ["members: each party learned which of its own rows are common"],
         },
+    }
+
+
+def known_overlap(session: Session, matched: int) -> dict[str, Any]:
+    """How many people are in common, where each party knows that of its own rows."""
+    shown = matched >= session.min_cohort or session.min_cohort == 1
+    return {
+        "count": matched if shown else None,
+        "withheld": None if shown else "below_min_cohort",
     }
 
 

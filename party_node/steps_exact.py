@@ -120,13 +120,15 @@ def closing(session: Session, task: Incoming) -> Outgoing:
 
 
 def _exact_release(session: Session) -> Callable[[sa.Connection], None]:
-    """Rule 4 remembers this answer, written with it or neither is."""
+    """Rule 4 remembers this answer, written with it or neither is; labels speak of the
+    requester's people to the provider as centres speak of the provider's to the requester."""
     ctx = session.ctx
     own = frozenset(admission.own_attributes(session))
     people = admission.people(session, BitMap(session.vault.get_array("eligible")))
 
     def commit(db: sa.Connection) -> None:
-        ctx.records.add_exact(db, session.job_id, session.spec.requester, own, people)
+        for recipient in admission.recipients(session):
+            ctx.records.add_exact(db, session.job_id, recipient, own, people)
 
     return commit
 
@@ -154,7 +156,7 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
         "k": layout.k,
         "features": list(game.asked.attributes()),
         "centres": [
-            centre.tolist() if reason == 0 else [None] * len(centre)
+            centre.tolist() if reason == 0 else None
             for centre, reason in zip(centres, reasons, strict=True)
         ],
         "sizes": [
@@ -163,13 +165,15 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
         "sizes_withheld": [REASONS[reason] for reason in reasons],
         "inertia": inertia,
         "iterations": state.iterations,
+        "overlap": outcome.known_overlap(session, len(game.people)),
     }
     ctx.records.put(session.job_id, "own.members", len(game.people))
     result = outcome.exact_result(session, found, round_)
     ctx.records.put(session.job_id, "result", result)
     ctx.records.keep_answer(*asked_of(session), result)
     commitment = outcome.sign_result(session, result)
-    return Outgoing(pb.Confirmation(what="conclude", commitment=commitment))
+    confirmation = pb.Confirmation(what="conclude", commitment=commitment)
+    return Outgoing(confirmation, (), _exact_release(session))
 
 
 # -- what the last steps share -----------------------------------------------------------------
