@@ -1,7 +1,7 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
 python -m bench [--quick] [--large]
-  [--only paillier|psi|jobs|gate|portal|tags|sums|exact|log|withdrawal]
+  [--only paillier|psi|jobs|gate|portal|tags|sums|exact|grid|log|withdrawal]
 """
 
 from __future__ import annotations
@@ -99,6 +99,12 @@ def sums(quick: bool) -> list[Row]:
     return run(quick)
 
 
+def grid(quick: bool) -> list[Row]:
+    from bench import grid_bench
+
+    return grid_bench.run(10_000 if quick else 100_000)
+
+
 def exact(quick: bool) -> list[Row]:
     from bench import exact_bench
 
@@ -119,7 +125,7 @@ def withdrawal(quick: bool) -> list[Row]:
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
-    "tags": tags, "sums": sums, "exact": exact, "log": log, "withdrawal": withdrawal,
+    "tags": tags, "sums": sums, "exact": exact, "grid": grid, "log": log, "withdrawal": withdrawal,
 }  # fmt: skip
 
 

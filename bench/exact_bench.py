@@ -29,7 +29,7 @@ K, D, MOST = 8, 20, 10_000
 PARTIES = ("left", "right")
 
 
-def _people(n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def people(n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """float64[n, D] of whole numbers, and a start."""
     rng = np.random.default_rng(11)
     middles = rng.uniform(1000, 9000, (K, D))
@@ -49,7 +49,7 @@ def parts(n: int) -> list[Row]:
     """Seconds of each part over all iterations, checked against scikit-learn's labels."""
     from sklearn.cluster import KMeans
 
-    x, start = _people(n)
+    x, start = people(n)
     half, real = D // 2, np.ones(n, dtype=np.bool_)
     low, high, ones = np.zeros(half), np.full(half, float(MOST)), np.ones(half)
     values = np.ascontiguousarray(x.T)
@@ -95,7 +95,7 @@ def parts(n: int) -> list[Row]:
 
 def job(n: int) -> list[Row]:
     """The whole service: matching, rounds, labels at both parties."""
-    x, start = _people(n)
+    x, start = people(n)
 
     def tables(folder: Path) -> Path:
         return write_tables(folder, x)

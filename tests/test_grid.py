@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from party_node import handlers, steps_grid
+from protocol.transport.port import StepKey
 from protocol.wire import grid_pb2
 from tests.reference import grid_oracle
 from tests.reference.seeded_noise import SeededNoise
@@ -18,6 +19,10 @@ from tests.world import Company, World
 POLICY = {"min_cohort": 5, "noise": "optional", "rho_per_month": 50}
 FEATURES = {"media": ["minutes", "visits"], "shop": ["spend", "vip"]}
 ORDER = ["media/minutes", "media/visits", "shop/spend", "shop/vip"]
+STEPS = (
+    "offer", "admit", "key", "tokens", "encrypt_cells", "recheck", "aggregate_cells", "segments",
+    "label", "open_segments",
+)  # fmt: skip
 INIT = [[50, 5, 100, 0], [300, 20, 600, 1], [500, 40, 300, 0]]
 
 
@@ -190,6 +195,39 @@ async def test_with_noise_both_pay_and_nothing_but_what_the_page_says_crosses(
     assert plan.result["refusals"] == []
     assert plan.result["remaining_rho"] == {"shop": 40.0, "media": 40.0}
     assert "not the centres" in plan.result["learns"]["media"]
+
+
+def sent(world, job_id):
+    """(step, bytes) of every artifact, which is what the coordinator relays."""
+    found = set()
+    for node in world.nodes.values():
+        for step in (*STEPS, *(f"{step}/{party}" for step in STEPS for party in world.nodes)):
+            key = StepKey(job_id, 1, step)
+            size = node.ctx.records.with_fact(f"sent.{key}").get(job_id)
+            found |= {(step, size)} if size is not None else set()
+    return found
+
+
+async def test_what_the_coordinator_relays_has_the_same_size_for_other_people(tmp_path):
+    """Nobody in common, everybody alike, so one cell each: no length says so."""
+    sizes = []
+    for name, seed in (("some", 8), ("none", 9)):
+        companies = tables(seed, common=60, own=20)
+        if name == "none":
+            for number, row in enumerate(companies["media"].rows):
+                row[:] = [f"other{number}@example.com", "77.0", "7"]
+            for row in companies["shop"].rows:
+                # Whether a column has a gap is in its offer, whose length shows it.
+                row[1:] = ["50.00" if row[1] else "", "1"]
+        async with World(tmp_path / name, companies, noise=SeededNoise(seed)) as world:
+            outcome = await world.run(**job(privacy={"rho": 10}))
+            assert outcome.state == "released", outcome.error
+            sizes.append(sent(world, outcome.job_id))
+    assert outcome.result["overlap"]["withheld"] == "below_min_cohort"
+    assert outcome.result["sizes"] == [None] * 3
+    assert outcome.result["centres"] == [None] * 3
+    assert sizes[0] == sizes[1]
+    assert {step.split("/")[0] for step, _ in sizes[0]} == set(STEPS)
 
 
 async def test_what_is_not_allowed_or_cannot_be_is_refused(tmp_path, monkeypatch):

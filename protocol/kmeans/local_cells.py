@@ -30,7 +30,6 @@ from protocol.release.noise import NANO, NoiseScale, NoiseSource, draw, noise_sc
 from protocol.secure_sum.model import NumberScale
 
 Codes = npt.NDArray[np.int32]
-Mask = npt.NDArray[np.bool_]
 
 UNIT = 1 << 30  # half of a feature's range; what a person adds to a sum is a whole number of 1/UNIT
 REFINE = 2  # rounds after the splits, with noise; without, until nothing moves
@@ -93,9 +92,10 @@ class CellsPlan:
 class LocalCells:
     """What a party's people look like, cell by cell.
 
-    codes: int32[n], of the rows that were clustered.  centres: float64[cells, d] in the table's
-    units, NaN where a cell is not used.  deviation: per feature, of all its people, in the
-    table's units.  spread: per feature, of people around the centre of their cell.
+    codes: int32[n], of the rows that were clustered; -1 where there is no cell.  centres:
+    float64[cells, d] in the table's units, NaN where a cell is not used.  deviation: per feature,
+    of all its people, in the table's units.  spread: per feature, of people around the centre of
+    their cell.
     """
 
     codes: Codes
@@ -160,6 +160,8 @@ def local_cells(
         if not plan.rho_nano and np.array_equal(before, centres):
             break
     into, kept = _merged(plan, moments, centres, weight)
+    if not kept:
+        return _nothing(plan, len(codes))
     final = moments.pooled(into, plan.cells)
     found = final.means
     found[[cell for cell in range(plan.cells) if cell not in kept]] = np.nan
@@ -167,17 +169,37 @@ def local_cells(
         np.array(into, dtype=np.int32)[codes],
         rows.middle + found * rows.reach,
         np.sqrt(variance) * rows.reach,
-        _spread(plan, final) * rows.reach**2,
+        _spread(plan, rows.seen, final) * rows.reach**2,
     )
 
 
-def _spread(plan: CellsPlan, cells: _Moments) -> Floats:
-    """Per feature, the mean squared distance to the centre of one's cell."""
+def _nothing(plan: CellsPlan, people: int) -> LocalCells:
+    """So few people that nothing may be said of them."""
+    d = len(plan.scales)
+    nowhere = np.full(people, -1, dtype=np.int32)
+    return LocalCells(nowhere, np.full((plan.cells, d), np.nan), np.zeros(d), np.zeros(d))
+
+
+def _spread(plan: CellsPlan, rounds: Sequence[_Moments], cells: _Moments) -> Floats:
+    """Per feature, the mean squared distance to the centre of one's cell: that of everybody to
+    the mean of all, less that of the cells.
+
+    Every round sums the same people, so all of them say what everybody together is, the better
+    the fewer cells they had.
+    """
+    share = np.array([1.0 / len(moments.n) for moments in rounds])
+    share /= share.sum()
+    n = float(share @ [moments.n.sum() for moments in rounds])
+    sums = share @ [moments.sums.sum(axis=0) for moments in rounds]
+    squares = share @ [moments.squares.sum(axis=0) for moments in rounds]
+    total = squares / max(1.0, n) - (sums / max(1.0, n)) ** 2
+    large = cells.n > 0
+    people = max(1.0, float(cells.n[large].sum()))
     # The square of a noisy sum is too large by the noise's variance.
     bias = (plan.noise[1].sigma / UNIT) ** 2
-    around = cells.squares - (cells.sums**2 - bias) / cells.people
-    people = max(1.0, float(cells.n[cells.n > 0].sum()))
-    found: Floats = np.clip(around[cells.n > 0].sum(axis=0) / people, 0.0, 1.0)
+    square = (cells.sums[large] ** 2 - bias) / cells.people[large]
+    between = square.sum(axis=0) / people - (cells.sums[large].sum(axis=0) / people) ** 2
+    found: Floats = np.clip(total - between, 0.0, 1.0)
     return found
 
 
@@ -188,6 +210,7 @@ class _Rows:
         self, plan: CellsPlan, features: Sequence[npt.NDArray[np.int64]], noise: NoiseSource
     ) -> None:
         self._plan, self._features, self._noise = plan, features, noise
+        self.seen: list[_Moments] = []
         self._sensitivity = np.array([float(max(1, s.sensitivity)) for s in plan.scales])
         units = np.array([float(scale.unit) for scale in plan.scales])
         self.reach: Floats = self._sensitivity / units  # half of a feature's range
@@ -224,7 +247,8 @@ class _Rows:
         n += draw(self._noise, counted, c)
         sums += draw(self._noise, summed, c * d).reshape(c, d)
         squares += draw(self._noise, squared, c * d).reshape(c, d)
-        return np.concatenate(codes), _Moments(n.astype(float), sums / UNIT, squares / UNIT)
+        self.seen.append(_Moments(n.astype(float), sums / UNIT, squares / UNIT))
+        return np.concatenate(codes), self.seen[-1]
 
 
 def _split(plan: CellsPlan, centres: Floats, moments: _Moments, weight: Floats) -> Floats:
@@ -260,15 +284,17 @@ def _merged(
     """Per cell the cell that it becomes part of, and those that are left.
 
     A cell under min_cohort goes to the nearest of the others, the smallest first: a cell of one
-    person is that person.  The last one stays, however small: there is nothing to join.
+    person is that person.  Where the last one is too small as well, none is left.
     """
     n = [float(value) for value in moments.n]
     into, left = list(range(len(n))), set(range(len(n)))
-    while len(left) > 1:
+    while left:
         smallest = min(left, key=lambda cell: (n[cell], cell))
         if n[smallest] >= max(1, plan.min_cohort):
             break
         left.remove(smallest)
+        if not left:
+            break
         others = sorted(left)
         gaps = (weight * (centres[others] - centres[smallest]) ** 2).sum(axis=1)
         target = others[int(gaps.argmin())]
