@@ -41,6 +41,7 @@ DOING = {
     "segments": "opens the totals, makes segments",
     "label": "labels its own people",
     "open_segments": "labels its own people",
+    "shuffle": "draws an order",
     "places": "numbers the rows in common",
     "spread": "measures how far its features reach",
     "distances": "masks its distances",

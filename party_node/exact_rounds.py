@@ -50,7 +50,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Game:
+class ExactRun:
     """One attempt of an exact k-means at this party."""
 
     session: Session

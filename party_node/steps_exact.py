@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from party_node import admission, local_files, outcome
-from party_node.exact_rounds import Game, State
+from party_node.exact_rounds import ExactRun, State
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import question as asked_of
@@ -36,10 +36,10 @@ Floats = npt.NDArray[np.float64]
 def spread(session: Session, task: Incoming) -> Outgoing:
     """With zscore: how far this party's standardised features reach, as a power of two."""
     session.check_admissions(task.matching("admit"))
-    game = Game(session)
-    game.place(task)
-    _recheck(session, game)
-    session.vault.put("spread", str(math.frexp(game.own.largest)[1]).encode())
+    run = ExactRun(session)
+    run.place(task)
+    _recheck(session, run)
+    session.vault.put("spread", str(math.frexp(run.own.largest)[1]).encode())
     data = codec.spread(int(session.vault.get("spread")))
     sealed = {p: session.seal(p, f"{task.step}/{p}", data) for p in session.others}
     return Outgoing(exact_pb.SpreadBundle(sealed=sealed))
@@ -61,36 +61,36 @@ def _reach(session: Session, task: Incoming) -> float:
 def distances(session: Session, task: Incoming) -> Outgoing:
     """Takes in the round before and sends masked distances, or says that it is over."""
     round_ = int(task.step.split("/")[1])
-    game = Game(session)
+    run = ExactRun(session)
     state = State(final=False, last=False, iterations=0)
     if round_ == 1:
         session.check_admissions(task.matching("admit"))
-        game.place(task)
-        if game.layout.zscore:
+        run.place(task)
+        if run.layout.zscore:
             session.vault.put("largest", repr(_reach(session, task)).encode())
     else:
-        state = game.take(task, round_ - 1)
-    _recheck(session, game)
-    rows, k = len(game.rows), game.layout.k
+        state = run.take(task, round_ - 1)
+    _recheck(session, run)
+    rows, k = len(run.rows), run.layout.k
     head = codec.distances_head(rows, k, last=state.last, done=state.final)
     if state.final:
         return Outgoing(head)
-    return Outgoing(head, _masked(game, round_, task))
+    return Outgoing(head, _masked(run, round_, task))
 
 
-def _masked(game: Game, round_: int, task: Incoming) -> Iterator[npt.NDArray[np.uint8]]:
-    done, secrets = 0, game.secrets(round_)
-    for block in party.upload(game.own, game.centres(round_ - 1), game.role, secrets):
+def _masked(run: ExactRun, round_: int, task: Incoming) -> Iterator[npt.NDArray[np.uint8]]:
+    done, secrets = 0, run.secrets(round_)
+    for block in party.upload(run.own, run.centres(round_ - 1), run.role, secrets):
         done += len(block)
         task.progress(done, secrets.rows)
         yield codec.distances_bytes(block)
 
 
-def _recheck(session: Session, game: Game) -> None:
+def _recheck(session: Session, run: ExactRun) -> None:
     """Everybody in common must still permit it, at every round anew."""
     ctx = session.ctx
     still = admission.eligible(session).rows
-    if BitMap(game.people) - still:
+    if BitMap(run.people) - still:
         raise Refused(
             "consent_changed",
             "people withdrew while segments were made",
@@ -105,13 +105,13 @@ def _recheck(session: Session, game: Game) -> None:
 def closing(session: Session, task: Incoming) -> Outgoing:
     """A provider's labels into its own folder, its centres to the requester."""
     session.check_admissions(task.matching("admit"))
-    game, round_, state = _ended(session, task)
-    _recheck(session, game)
-    _write_labels(session, game, round_)
-    own, labels = game.own, game.labels(round_)
-    reasons = _withheld(session, game, labels)
-    shown = _raw_centres(game, state) * (reasons == 0)[:, None]
-    inertia = _inertia(session, game, labels, state)
+    run, round_, state = _ended(session, task)
+    _recheck(session, run)
+    _write_labels(session, run, round_)
+    own, labels = run.own, run.labels(round_)
+    reasons = _withheld(session, run, labels)
+    shown = _raw_centres(run, state) * (reasons == 0)[:, None]
+    inertia = _inertia(session, run, labels, state)
     data = codec.centres(shown, inertia if inertia is not None else 0.0)
     requester = session.spec.requester
     session.ctx.records.put(session.job_id, "own.members", int(own.real.sum()))
@@ -137,24 +137,24 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
     """The requester's labels, and the result: what the release rules let through."""
     ctx = session.ctx
     session.check_admissions(task.matching("admit"))
-    game, round_, state = _ended(session, task)
+    run, round_, state = _ended(session, task)
     _check_fresh(session)
-    labels, layout = game.labels(round_), game.layout
-    reasons = _withheld(session, game, labels)
-    sizes = party.sizes(game.own, labels, layout.k)
+    labels, layout = run.labels(round_), run.layout
+    reasons = _withheld(session, run, labels)
+    sizes = party.sizes(run.own, labels, layout.k)
     centres = np.zeros((layout.k, len(layout.features)))
-    centres[:, game.mine] = _raw_centres(game, state)
-    inertia = _inertia(session, game, labels, state)
+    centres[:, run.mine] = _raw_centres(run, state)
+    inertia = _inertia(session, run, labels, state)
     for other in session.spec.providers:
         bundle = task.head(f"closing/{other}", pb.Sealed)
         opened = session.unseal(other, f"closing/{round_}/{other}", bundle.sealed)
         places = layout.of(other)
         centres[:, places], part = codec.centres_of(opened, layout.k, len(places))
         inertia = None if inertia is None else inertia + part
-    _write_labels(session, game, round_)
+    _write_labels(session, run, round_)
     found: dict[str, Any] = {
         "k": layout.k,
-        "features": list(game.asked.attributes()),
+        "features": list(run.asked.attributes()),
         "centres": [
             centre.tolist() if reason == 0 else None
             for centre, reason in zip(centres, reasons, strict=True)
@@ -165,9 +165,9 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
         "sizes_withheld": [REASONS[reason] for reason in reasons],
         "inertia": inertia,
         "iterations": state.iterations,
-        "overlap": outcome.known_overlap(session, len(game.people)),
+        "overlap": outcome.known_overlap(session, len(run.people)),
     }
-    ctx.records.put(session.job_id, "own.members", len(game.people))
+    ctx.records.put(session.job_id, "own.members", len(run.people))
     result = outcome.exact_result(session, found, round_)
     ctx.records.put(session.job_id, "result", result)
     ctx.records.keep_answer(*asked_of(session), result)
@@ -179,13 +179,13 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
 # -- what the last steps share -----------------------------------------------------------------
 
 
-def _ended(session: Session, task: Incoming) -> tuple[Game, int, State]:
+def _ended(session: Session, task: Incoming) -> tuple[ExactRun, int, State]:
     """The round whose labels hold; the node itself knows which one that is."""
-    round_, game = int(task.step.split("/")[1]), Game(session)
-    state = game.take(task, round_)
+    round_, run = int(task.step.split("/")[1]), ExactRun(session)
+    state = run.take(task, round_)
     if not state.final:
         raise ProtocolViolation("equivocation", "the end was asked for before the last round")
-    return game, round_, state
+    return run, round_, state
 
 
 def _check_fresh(session: Session) -> None:
@@ -202,28 +202,28 @@ def _check_fresh(session: Session) -> None:
         )
 
 
-def _withheld(session: Session, game: Game, labels: Labels) -> npt.NDArray[np.int8]:
+def _withheld(session: Session, run: ExactRun, labels: Labels) -> npt.NDArray[np.int8]:
     """Per cluster the reason why it stays inside, 0 for none; all parties know the sizes."""
-    sizes = party.sizes(game.own, labels, game.layout.k)
+    sizes = party.sizes(run.own, labels, run.layout.k)
     return np.asarray(withheld_cells(sizes[None, :], session.min_cohort)[0])
 
 
-def _raw_centres(game: Game, state: State) -> Floats:
+def _raw_centres(run: ExactRun, state: State) -> Floats:
     """float64[k, own features] in the table's units."""
-    steps = np.array([game.layout.features[j].step for j in game.mine])
-    return np.asarray(game.centres(state.iterations) * steps)
+    steps = np.array([run.layout.features[j].step for j in run.mine])
+    return np.asarray(run.centres(state.iterations) * steps)
 
 
-def _inertia(session: Session, game: Game, labels: Labels, state: State) -> float | None:
+def _inertia(session: Session, run: ExactRun, labels: Labels, state: State) -> float | None:
     """This party's part; None for fewer people than the smallest group."""
-    if len(game.people) < session.min_cohort:
+    if len(run.people) < session.min_cohort:
         return None
-    gaps = party.gaps(game.own, labels, game.centres(state.iterations))
-    return float(gaps.sum()) * game.layout.unit_of_distance
+    gaps = party.gaps(run.own, labels, run.centres(state.iterations))
+    return float(gaps.sum()) * run.layout.unit_of_distance
 
 
-def _write_labels(session: Session, game: Game, round_: int) -> None:
-    near = game.labels(round_)[game.own.real]
-    order = np.argsort(game.people)
+def _write_labels(session: Session, run: ExactRun, round_: int) -> None:
+    near = run.labels(round_)[run.own.real]
+    order = np.argsort(run.people)
     local = Local("labels", {"label": near[order]})
-    local_files.write(session.ctx.folder, session.spec.name, game.people[order], local)
+    local_files.write(session.ctx.folder, session.spec.name, run.people[order], local)

@@ -59,8 +59,8 @@ def aggregate_cells(session: Session, task: Incoming) -> Outgoing:
     public = ctx.make_key.received(session.offers[requester].paillier_n)
     of_handle = session.vault.get_array("rows_of_handles")
     rows = admission.admitted_rows(session)
-    handles = np.zeros(len(of_handle), dtype=np.int32)
-    still = still_permitted(session, handles, of_handle)
+    # Who withdrew is left out before there are cells, so that they are in no mean either.
+    still = still_permitted(session, np.zeros(len(of_handle), dtype=np.int32), of_handle)
     codes, cells = _clustered(session, rows, np.isin(rows.index, np.array(still.to_array())))
     _keep(session, codes, cells)
     layout = codec.layout_body(task.framed("layout", codec.LAYOUT), spec)

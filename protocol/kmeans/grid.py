@@ -110,7 +110,9 @@ def segment(
     k, best = found[0]
     result = grid.released(k, best, question, spec.min_cohort)
     if len(found) > 1:
-        result["by_k"] = [{"k": k, "inertia": grid.inertia(run)} for k, run in found]
+        result["by_k"] = [
+            {"k": k, "inertia": grid.inertia(run, spec.min_cohort)} for k, run in found
+        ]
     result["overlap"] = _overlap(totals.overlap, spec.min_cohort)
     return Released(result, grid.labels(best, question.order, spec.min_cohort))
 
@@ -228,8 +230,10 @@ class _Grid:
         found = np.bincount(run.segment, self.people, minlength=len(run.centres))
         return found.astype(np.float64)
 
-    def inertia(self, run: _Run) -> float:
-        """Of the points, and of people around their points."""
+    def inertia(self, run: _Run, min_cohort: int) -> float | None:
+        """Of the points, and of people around their points; None where no segment is shown."""
+        if not self._large(run, min_cohort).any():
+            return None
         return run.around + float(self.people.sum()) * self.spread
 
     def released(self, k: int, run: _Run, question: Question, min_cohort: int) -> dict[str, Any]:
@@ -249,7 +253,7 @@ class _Grid:
                 for size, reason in zip(sizes, reasons, strict=True)
             ],
             "sizes_withheld": reasons,
-            "inertia": self.inertia(run),
+            "inertia": self.inertia(run, min_cohort),
             "iterations": run.steps,
             "deviations": self.deviation.tolist(),
         }

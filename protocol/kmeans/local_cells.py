@@ -30,7 +30,6 @@ from protocol.release.noise import NANO, NoiseScale, NoiseSource, draw, noise_sc
 from protocol.secure_sum.model import NumberScale
 
 Codes = npt.NDArray[np.int32]
-Mask = npt.NDArray[np.bool_]
 
 UNIT = 1 << 30  # half of a feature's range; what a person adds to a sum is a whole number of 1/UNIT
 REFINE = 2  # rounds after the splits, with noise; without, until nothing moves
@@ -93,9 +92,10 @@ class CellsPlan:
 class LocalCells:
     """What a party's people look like, cell by cell.
 
-    codes: int32[n], of the rows that were clustered.  centres: float64[cells, d] in the table's
-    units, NaN where a cell is not used.  deviation: per feature, of all its people, in the
-    table's units.  spread: per feature, of people around the centre of their cell.
+    codes: int32[n], of the rows that were clustered; -1 where there is no cell.  centres:
+    float64[cells, d] in the table's units, NaN where a cell is not used.  deviation: per feature,
+    of all its people, in the table's units.  spread: per feature, of people around the centre of
+    their cell.
     """
 
     codes: Codes
@@ -160,6 +160,8 @@ def local_cells(
         if not plan.rho_nano and np.array_equal(before, centres):
             break
     into, kept = _merged(plan, moments, centres, weight)
+    if not kept:
+        return _nothing(plan, len(codes))
     final = moments.pooled(into, plan.cells)
     found = final.means
     found[[cell for cell in range(plan.cells) if cell not in kept]] = np.nan
@@ -169,6 +171,13 @@ def local_cells(
         np.sqrt(variance) * rows.reach,
         _spread(plan, rows.seen, final) * rows.reach**2,
     )
+
+
+def _nothing(plan: CellsPlan, people: int) -> LocalCells:
+    """So few people that nothing may be said of them."""
+    d = len(plan.scales)
+    nowhere = np.full(people, -1, dtype=np.int32)
+    return LocalCells(nowhere, np.full((plan.cells, d), np.nan), np.zeros(d), np.zeros(d))
 
 
 def _spread(plan: CellsPlan, rounds: Sequence[_Moments], cells: _Moments) -> Floats:
@@ -275,15 +284,17 @@ def _merged(
     """Per cell the cell that it becomes part of, and those that are left.
 
     A cell under min_cohort goes to the nearest of the others, the smallest first: a cell of one
-    person is that person.  The last one stays, however small: there is nothing to join.
+    person is that person.  Where the last one is too small as well, none is left.
     """
     n = [float(value) for value in moments.n]
     into, left = list(range(len(n))), set(range(len(n)))
-    while len(left) > 1:
+    while left:
         smallest = min(left, key=lambda cell: (n[cell], cell))
         if n[smallest] >= max(1, plan.min_cohort):
             break
         left.remove(smallest)
+        if not left:
+            break
         others = sorted(left)
         gaps = (weight * (centres[others] - centres[smallest]) ** 2).sum(axis=1)
         target = others[int(gaps.argmin())]

@@ -151,6 +151,17 @@ def test_a_cell_of_one_person_is_no_cell():
         assert merged.centres[cell] == pytest.approx(mean, abs=1e-6)
 
 
+def test_of_fewer_people_than_a_cohort_nothing_is_said():
+    few = side(np.random.default_rng(6).normal(0, 1, (19, 2)), 4, 0, 20, NoNoise())
+    assert set(few.codes.tolist()) == {-1}
+    assert np.isnan(few.centres).all()
+    assert [*few.deviation, *few.spread] == [0.0] * 4
+    enough = side(np.random.default_rng(6).normal(0, 1, (20, 2)), 4, 0, 20, NoNoise())
+    assert set(enough.codes.tolist()) != {-1}
+    nobody = CellsPlan((NumberScale("a", 0, 9, 0),), 4, 0, 1, True)
+    assert np.isnan(local_cells(nobody, [np.zeros(0, dtype=np.int64)], NoNoise()).centres).all()
+
+
 def test_one_row_moves_nobody_else_to_another_cell(monkeypatch):
     """The promise behind the noise of the cross-tab: who is in which cell follows from one's own
     row and from what was released.  So where noise hides a row, everybody else stays put."""
@@ -211,6 +222,7 @@ def test_a_small_segment_has_neither_size_nor_centre_nor_label():
     assert found.segments[0].tolist() == [1, 0, 0]  # the nearest that may be spoken of
     nobody = segment(question, (one, one), spec, NoisyTotals(0, np.zeros((3, 3), dtype=np.int64)))
     assert nobody.result["centres"] == [None] * 3
+    assert nobody.result["inertia"] is None
     assert nobody.result["overlap"] == {"count": None, "withheld": "below_min_cohort"}
     assert set(nobody.segments[1].tolist()) == {NOBODY}
 
