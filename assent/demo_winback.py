@@ -1,4 +1,4 @@
-"""The demo's story of winning customers back: tags, cross-tab with TGI, RFM, stages, segments.
+"""The demo's story of winning customers back: tags, TGI, RFM, stages, segments, lookalike.
 
 What: a shop and a media platform with a shop of its own, each with events, and tags from the
 packs.  The jobs of one file run one after the other; what one leaves at a company is a tag that

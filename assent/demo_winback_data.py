@@ -45,6 +45,7 @@ parties:
       days_since: {kind: number, category: purchases, bounds: [0, 720]}
       orders:     {kind: number, category: purchases, bounds: [0, 60]}
       spent:      {kind: number, category: purchases, bounds: [0, 6000]}
+      best:       {kind: flag, category: purchases}
       winback:    {kind: label, category: purchases, tag: winback}
       stage:      {kind: label, category: purchases, tag: stage}
       worth:      {kind: label, category: purchases, tag: worth}
@@ -62,7 +63,7 @@ parties:
         time: at
         fields: {goods: {kind: label}}
       cart: {source: shop/carts.csv, category: behaviour, ids: {email: email}, time: at}
-    policy: {min_cohort: 20, rho_per_month: 3}
+    policy: {min_cohort: 15, rho_per_month: 3}
   media:
     table: media/users.csv
     ids: {email: email}
@@ -73,6 +74,8 @@ parties:
       days_since: {kind: number, category: purchases, bounds: [0, 720]}
       orders:     {kind: number, category: purchases, bounds: [0, 60]}
       spent:      {kind: number, category: purchases, bounds: [0, 6000]}
+      minutes:    {kind: number, category: behaviour, bounds: [0, 1500]}
+      plays:      {kind: number, category: behaviour, bounds: [0, 40]}
       interest:   {kind: label, category: content, tag: interest}
       stage:      {kind: label, category: behaviour, tag: stage}
       worth:      {kind: label, category: purchases, tag: worth}
@@ -89,7 +92,7 @@ parties:
         ids: {email: email}
         time: at
         fields: {amount: {kind: number, decimals: 2}}
-    policy: {min_cohort: 20, rho_per_month: 3}
+    policy: {min_cohort: 15, rho_per_month: 3}
 """
 
 _WORTH = """\
@@ -194,17 +197,30 @@ columns: media/stage
 then: {highest: [none, aware, interest, purchase, loyal]}
 privacy: {noise: on, rho: 0.05}
 ---
-# Groups of alike customers over both shops.
+# Groups of customers in common, by what both know of them.
 job: segments
 purpose: audience_insight
 protocol: kmeans
-mode: horizontal
+mode: grid
 requester: shop
-people: [shop, media]
-features: [days_since, orders, spent]
+with: [media]
+match: {on: [email]}
+features: {shop: [days_since, spent], media: [minutes, plays]}
 k: 4
-iterations: 5
+scale: zscore
 seed: 7
+privacy: {noise: on, rho: 0.5}
+---
+# Who at the platform resembles our best customers?
+job: like_our_best
+purpose: audience_insight
+protocol: lookalike
+requester: shop
+with: [media]
+match: {on: [email]}
+seed_flag: shop/best
+features: [media/minutes, media/plays, media/interest]
+curve: 5
 privacy: {noise: on, rho: 0.5}
 """
 
@@ -216,7 +232,7 @@ class Files:
 
 
 def write_winback(
-    folder: Path, seed: int = 7, shop: int = 4_000, media: int = 5_000, common: int = 3_000
+    folder: Path, seed: int = 7, shop: int = 3_500, media: int = 4_500, common: int = 3_000
 ) -> Files:
     """Writes both companies into `folder`.  common: how many people are customers of both."""
     rng = np.random.default_rng(seed)
@@ -258,7 +274,10 @@ def _write_shop(
         "amount": amount, "goods": _GOODS[rng.integers(len(_GOODS), size=len(who))],
         "discount": np.where(rng.random(len(who)) < 0.3, "yes", "no"),
     })  # fmt: skip
-    _write_customers(folder / "customers.csv", people, rows, who, days, amount)
+    found = _bought(people, rows, who, days, amount)
+    spent, latest = (found[name].fill_null(0).to_numpy() for name in ("spent", "days_since"))
+    best = (spent >= np.quantile(spent, 0.8)) & (latest < 90)
+    _csv(folder / "customers.csv", {**found, "best": pa.array(np.where(best, "1", "0"))})
     who, days = _events(rate * 0.7, np.maximum(gone[rows] - 60, 0), rng)
     goods = _GOODS[rng.integers(len(_GOODS), size=len(who))]
     _write(folder / "views.csv", people, rows, who, days, {"goods": goods})
@@ -278,13 +297,18 @@ def _write_media(
     who, days = _events(rate, gone, rng)
     amount = _cents(np.exp(4.0 + 0.5 * wealth[who] + rng.normal(0, 0.7, len(who))))
     _write(folder / "orders.csv", people, rows, who, days, {"amount": amount})
-    _write_customers(folder / "users.csv", people, rows, who, days, amount)
-    plays = np.exp(2.0 + 0.3 * people.youth[rows] + rng.normal(0, 0.4, len(rows)))
+    bought = _bought(people, rows, who, days, amount)
+    plays = np.exp(2.0 + 0.3 * people.youth[rows] - 0.2 * wealth + rng.normal(0, 0.4, len(rows)))
     who, days = _events(plays, gone, rng, within=180)
     liked = taste[rows][who] + rng.gumbel(size=(len(who), len(_TOPICS)))
+    minutes = rng.integers(2, 80, size=len(who))
     _write(folder / "plays.csv", people, rows, who, days, {
-        "topic": _TOPICS[np.argmax(liked, axis=1)], "minutes": rng.integers(2, 80, size=len(who)),
+        "topic": _TOPICS[np.argmax(liked, axis=1)], "minutes": minutes,
     })  # fmt: skip
+    watched = np.bincount(who, weights=minutes, minlength=len(rows)).astype(np.int64)
+    played = np.bincount(who, minlength=len(rows))
+    seen = {"minutes": pa.array(watched), "plays": pa.array(played)}
+    _csv(folder / "users.csv", bought | seen)
 
 
 def _cents(amount: Floats) -> Floats:
@@ -303,21 +327,22 @@ def _events(
     return who[order], days[order]
 
 
-def _write_customers(
-    path: Path, people: demo_people.People, rows: Whole, who: Whole, days: Whole, amount: Floats
-) -> None:
-    """One row per person, with what the rfm job sums; empty for who never bought."""
+def _bought(
+    people: demo_people.People, rows: Whole, who: Whole, days: Whole, amount: Floats
+) -> dict[str, pa.Array]:
+    """Columns of a company's table: what the rfm job sums; empty for who never bought."""
     n = len(rows)
     count = np.bincount(who, minlength=n)
     latest = np.full(n, _DAYS, dtype=np.int64)
     np.minimum.at(latest, who, days)
+    spent = np.round(np.bincount(who, weights=amount, minlength=n)).astype(np.int64)
     never = count == 0
-    _csv(path, {
+    return {
         "email": pa.array(people.email[rows]),
         "days_since": pa.array(latest, mask=never),
         "orders": pa.array(count, mask=never),
-        "spent": pa.array(np.round(np.bincount(who, weights=amount, minlength=n)), mask=never),
-    })  # fmt: skip
+        "spent": pa.array(spent, mask=never),
+    }
 
 
 def _write(
