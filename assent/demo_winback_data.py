@@ -110,12 +110,9 @@ _WORTH = """\
       - value: good, asleep
         title: {zh: 高价值沉睡, en: "Good, asleep"}
         when: {tag: segment, in: [important_keep, important_win_back]}
-      - value: small, active
-        title: {zh: 低价值活跃, en: "Small, active"}
-        when: {tag: segment, in: [general_value, general_develop]}
-      - value: small, asleep
-        title: {zh: 低价值沉睡, en: "Small, asleep"}
-        when: {tag: segment, in: [general_keep, general_win_back]}
+      - value: small
+        title: {zh: 低价值, en: Small}
+        when: {tag: segment, known: yes}
       - {value: never bought, title: {zh: 从未购买, en: Never bought}, otherwise: yes}
   segment:                         # the pack's, in the names of eight types
     title: {zh: RFM 分层, en: RFM segment}
