@@ -11,16 +11,18 @@ import base64
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.job import JobSpec
-from party_node.session import Session
 from protocol import identity
 from protocol.crosstab.spec import CrosstabSpec
 from protocol.encoding import length_prefixed
 from protocol.errors import ErrorInfo, ProtocolViolation
 from protocol.release.noise import epsilon
 from protocol.release.rules import ReleasedTable
+
+if TYPE_CHECKING:
+    from party_node.session import Session  # a command that asks a node needs none of it
 
 SEALED = "sealed:"
 _BEFORE = {
