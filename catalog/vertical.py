@@ -85,7 +85,9 @@ class Vertical:
 
 def _yes_or_no(value: Any) -> Any:
     if not isinstance(value, bool):
-        raise wrong(f'"{value}" is neither true nor false', "write stop_early: true or leave it out")
+        raise wrong(
+            f'"{value}" is neither true nor false', "write stop_early: true or leave it out"
+        )
     return value
 
 
