@@ -41,6 +41,7 @@ from assent.who_learns import (
     who_learns_of_grid,
     who_learns_of_sum,
 )
+from assent.who_learns_lookalike import who_learns_of_lookalike
 
 # 95 % of a Gaussian lies within this many standard deviations.
 _WITHIN_95 = 1.96
@@ -200,6 +201,14 @@ def _learns(
     noise = privacy.get("noise") not in ("off", None, False)
     if "match" not in result:  # a job over secure sums: nobody is matched
         return who_learns_of_sum(requester, providers, noise=noise)
+    if "lookalike" in result:
+        return who_learns_of_lookalike(
+            requester,
+            ", ".join(providers),
+            mode=str(match.get("mode", "keyed")),
+            noise=noise,
+            curve="curve" in result,
+        )
     if "centres" in result and match.get("reveal") == "members":
         return who_learns_of_exact(requester, providers, mode=str(match.get("mode", "keyed")))
     if "centres" in result:

@@ -1,4 +1,4 @@
-"""Results of secure sums and of k-means as plain lists: what the report and the terminal show.
+"""Results without axes as plain lists: what the report and the terminal show.
 
 What: pure layout of what was released; nothing is computed that is not in the result.
 Who runs it: `assent.report`, `assent.show`.  Learns: nothing new.
@@ -26,10 +26,13 @@ class Listing:
 
 
 def listings(result: Mapping[str, Any]) -> tuple[Listing, ...]:
-    """Of a released job that matches nobody or finds segments; others have cells with axes."""
-    if result.get("status") != "released" or ("match" in result and "centres" not in result):
+    """Of a released job whose result has no axes: sums, segments, lookalike; none for others."""
+    if result.get("status") != "released":
         return ()
-    return tuple(_listings(result))
+    if "lookalike" in result:
+        return tuple(lookalike_listings(result))
+    crossed = "match" in result and "centres" not in result
+    return () if crossed else tuple(_listings(result))
 
 
 def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
@@ -45,6 +48,46 @@ def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
         yield listing("Inertia by number of clusters", by_k)
     if edges := result.get("edges"):
         yield listing("Edges of the scores", list(_edges(edges)))
+
+
+def lookalike_listings(result: Mapping[str, Any]) -> Iterator[Listing]:
+    """What was asked and, as far as this party has them, curve and model."""
+    asked = result["lookalike"]
+    facts = [
+        {"what": "seeds", "value": asked["seed_flag"]},
+        {"what": "features", "value": ", ".join(asked["features"])},
+        {"what": "scores", "value": asked["scores"]},
+    ]
+    if "curve" in result:
+        reason = result["curve_withheld"]
+        shown = WITHHELD.get(reason, reason) if reason else number(round(result["auc"], 3))
+        facts.append({"what": "AUC, seeds against everybody", "value": shown})
+    if model := result.get("model"):
+        facts += [
+            {"what": "seeds among these people", "value": number(model["seeds"])},
+            {"what": "people scored", "value": number(model["people"])},
+            {
+                "what": "AUC that the model expects",
+                "value": number(round(model["expected_auc"], 3)),
+            },
+        ]
+    yield listing("Lookalike", facts)
+    if curve := result.get("curve"):
+        yield listing("Reach and lift", [_point(point) for point in curve])
+    if model:
+        weights = [{"feature": k, "weight": w} for k, w in model["weights"].items()]
+        yield listing("Weights, per standard deviation", weights)
+        expected = [_point(point) for point in model["expected_curve"]]
+        yield listing("Reach and lift that the model expects", expected)
+
+
+def _point(point: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "best-scored": f"{100 * point['reach']:.0f} %",
+        "seeds among them": number(round(point["seeds"])),
+        "of all seeds": f"{100 * point['share']:.1f} %",
+        "lift": round(point["lift"], 2),
+    }
 
 
 def _parameters(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -36,9 +36,19 @@ def who_learns(
     noise: bool = True,
 ) -> tuple[Disclosure, ...]:
     """Every message that carries something about people, in the order in which it is sent."""
+    rows = opening_rows(requester, providers, mode=mode, members=members)
+    if members:
+        return rows
+    return (*rows, *counting(requester, ", ".join(providers) or "the provider", noise))
+
+
+def opening_rows(
+    requester: str, providers: Sequence[str], *, mode: str, members: bool
+) -> tuple[Disclosure, ...]:
+    """What every job that matches people begins with."""
     others = ", ".join(providers) or "the provider"
     everyone = ", ".join((requester, *providers))
-    rows = [
+    return (
         Disclosure(
             "the question, sealed",
             requester,
@@ -61,10 +71,7 @@ def who_learns(
             "identifiers, rows, tags, who matched",
         ),
         *_matching(requester, everyone, mode, members),
-    ]
-    if members:
-        return tuple(rows)
-    return (*rows, *_counting(requester, others, noise))
+    )
 
 
 def who_learns_of_sum(
@@ -198,7 +205,7 @@ def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[
     )
 
 
-def _counting(requester: str, others: str, noise: bool) -> tuple[Disclosure, ...]:
+def counting(requester: str, others: str, noise: bool) -> tuple[Disclosure, ...]:
     table = "totals under noise" if noise else "exact totals (noise is off)"
     return (
         Disclosure(

@@ -119,7 +119,7 @@ def replay_rate(n: int) -> float:
             Places.in_folder(folder), consent, trust, ["retailer"], {"retailer": witness},
             time.time, os.urandom,
         )  # fmt: skip
-        replica = Replica(folder / "replica.sqlite", "retailer", trust)
+        replica = Replica(folder / "replica.sqlite", "retailer", trust, party.storage)
         try:
             for place in range(0, n, BATCH_ROWS):
                 ledger.append("retailer", records(min(BATCH_ROWS, n - place))).result(60)

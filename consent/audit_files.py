@@ -18,10 +18,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consent.audit import MAX_LINE, Rule, audit_bundle
+from consent.audit import Rule, audit_bundle
 from consent.audit_report import Report
 from consent.checkpoint import parse_checkpoint
+from consent.entry_line import MAX_LINE
 from consent.errors import NoteError
+from consent.leaf import MIGRATED, migrated_note
 from consent.note import MAX_NOTE_BYTES, parse_note
 from consent.policy import Policy
 from consent.trust import Trust, party_of
@@ -30,6 +32,7 @@ from protocol.errors import BadInput
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SUFFIX = ".checkpoint"
+_LEAF, _REPLACING = b'{"leaf"', MIGRATED.encode()
 CSV_COLUMNS = ("log", "index", "time", "party", "type", "commitment", "opened", "body")
 
 
@@ -39,6 +42,7 @@ class Contents:
 
     origins: list[str] = field(default_factory=list)
     newest: dict[str, str] = field(default_factory=dict)  # origin → last note
+    replaced: list[str] = field(default_factory=list)  # last notes of logs that others replace
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -55,17 +59,22 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 def contents(path: Path) -> Contents:
     found = Contents()
-    for fields in _objects(path):
+    few = (line for line in lines_of(path) if not line.startswith(_LEAF) or _REPLACING in line)
+    for fields in _objects(few):
         log, note = fields.get("log"), fields.get("checkpoint")
         if isinstance(log, str):
             found.origins.append(log)
         elif isinstance(note, str) and found.origins:
             found.newest[found.origins[-1]] = note
+        elif isinstance(opening := fields.get("opening"), dict):
+            for said in _objects([str(opening.get("body")).encode("utf-8", "replace")]):
+                if (last := migrated_note(said)) is not None:
+                    found.replaced.append(last)
     return found
 
 
-def _objects(path: Path) -> Iterator[dict[str, object]]:
-    for line in lines_of(path):
+def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, object]]:
+    for line in lines:
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):
@@ -75,9 +84,10 @@ def _objects(path: Path) -> Iterator[dict[str, object]]:
 
 
 def default_policy(trust: Trust, path: Path, kept: Iterable[str] = ()) -> Policy:
-    """For those logs of a bundle and of kept notes that the collaboration's consent service may
-    have: a log that was kept and is in no bundle any more is a finding, not a stranger."""
-    origins = [*contents(path).origins, *map(_origin, kept)]
+    """For those logs of a bundle, and of kept notes, that the collaboration's consent service
+    may have or have had: one that is in no bundle any more is a finding, not a stranger."""
+    found = contents(path)
+    origins = [*found.origins, *map(_origin, [*kept, *found.replaced])]
     known = [origin for origin in origins if party_of(origin) is not None]
     return trust.policy(*dict.fromkeys(known))
 
@@ -168,7 +178,7 @@ def csv_lines(path: Path) -> Iterator[str]:
 
 def _entries(path: Path) -> Iterator[tuple[str, int, str, object]]:
     log, index = "", 0
-    for fields in _objects(path):
+    for fields in _objects(lines_of(path)):
         if isinstance(fields.get("log"), str):
             log, index = str(fields["log"]), 0
         elif isinstance(fields.get("leaf"), str):

@@ -18,7 +18,7 @@ import hmac
 import json
 import re
 import time as _time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consent.errors import ProofError
@@ -174,6 +174,12 @@ def check_opening(leaf: Leaf, opening: Opening) -> None:
 def read_body(body: bytes) -> dict[str, object]:
     """The fields of a body; raises ProofError unless it is a canonical JSON object."""
     return parse_object(body, "a body")
+
+
+def migrated_note(body: Mapping[str, object]) -> str | None:
+    """The last checkpoint of the replaced log in a `log.migrated` body; None for another one."""
+    note = body.get("checkpoint")
+    return note if isinstance(note, str) and set(body) == {"checkpoint", "id"} else None
 
 
 def parse_object(data: bytes, what: str) -> dict[str, object]:

@@ -91,6 +91,7 @@ class Ledger:
         base = min(known) if known else random(8).hex()
         self._consent = {party: consent_origin(base, party) for party in parties}
         self.jobs = jobs_origin(base)
+        self._name = keys.card.name
         self._logs: dict[str, _Open] = {}
         self._lock = threading.Lock()
         pace = pace or Pace()
@@ -213,7 +214,9 @@ class Ledger:
         for party, origin in self._consent.items():
             if reader in (party, AUDITOR):
                 yield self._source(origin, (party,))
-        yield self._source(self.jobs, tuple(self._consent) if reader == AUDITOR else (reader,))
+        readers = tuple(self._consent) if reader == AUDITOR else (reader,)
+        # What the service says for itself, which old log this one replaces, everybody may read.
+        yield self._source(self.jobs, (*readers, self._name))
 
     def _source(self, origin: str, parties: tuple[str, ...]) -> Source:
         one = self._logs[origin]

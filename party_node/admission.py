@@ -23,6 +23,7 @@ from catalog.vertical import EXACT
 from consent.policy import CheckedCheckpoint
 from party_node.exact_words import exact_sentences
 from party_node.grid_terms import grid_sentences, is_grid
+from party_node.lookalike_terms import asked_of, least_seeds, lookalike_sentences
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
 from party_node.tag_grants import check_grants, note_tags
@@ -119,6 +120,10 @@ def _members_only(spec: JobSpec) -> bool:
 
 def recipients(session: Session) -> list[str]:
     """Who gets what this party's rows become: of a secure sum and of k-means every other party."""
+    if session.spec.lookalike is not None:
+        # The seeds' sums go to the provider; the curve, if one is asked for, to the requester.
+        others = session.others if session.opens_sums(session.others[0]) else []
+        return sorted(others)
     if session.spec.model is not None or session.spec.vertical is not None:
         return sorted(session.others)
     return [] if session.is_requester else [session.spec.requester]
@@ -175,6 +180,24 @@ def check_exact_release(session: Session, rows: BitMap) -> None:
             check_exact(previous, own, people(session, rows), session.min_cohort)
 
 
+def check_seeds(session: Session, rows: BitMap) -> None:
+    """A lookalike's requester: at least max(25, min_cohort) of `rows` are seeds."""
+    if session.spec.lookalike is None or not session.is_requester:
+        return
+    flag = asked_of(session).seed_flag.split("/", 1)[1]
+    index = np.array(rows.to_array(), dtype=np.int64)
+    found = session.ctx.dataset.eligible_rows(index, [], [flag]).labels[flag]
+    least = least_seeds(session.min_cohort)
+    if int(found.sum()) < least:
+        raise Refused(
+            "too_few_seeds",
+            f"fewer than {least} people with {flag} may take part",
+            party=session.ctx.name,
+            stage="admit",
+            next_step="flag more seeds, or ask more of them for consent",
+        )
+
+
 def admit(session: Session) -> Eligible:
     """All gates in order; on return the budget is reserved and the eligible rows are fixed."""
     # 1. Policy: requester, purpose, noise, reveal.
@@ -199,6 +222,8 @@ def admit(session: Session) -> Eligible:
     session.ctx.records.put(session.job_id, "audit", logged)
     # 7. Noise off: not a few rows away from an earlier exact answer.  This reads rows.
     check_exact_release(session, admitted)
+    # 8. Lookalike: enough seeds that no one of them stands out.
+    check_seeds(session, admitted)
     note_tags(session)
     return replace(rows, rows=admitted)
 
@@ -243,6 +268,8 @@ def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
     """One sentence for each company: what it will learn about whom."""
     if spec.model is not None:
         return sum_sentences(spec, min_cohort)
+    if spec.lookalike is not None:
+        return lookalike_sentences(spec, min_cohort)
     if is_grid(spec):
         return grid_sentences(spec, min_cohort)
     if spec.vertical is not None and spec.vertical.mode == EXACT:

@@ -28,7 +28,7 @@ from protocol.wire import job_pb2
 from protocol.wire import node_pb2 as pb
 
 VERSIONS = {"psi": 1, "crosstab": 1, "secure_sum": 1, "rfm": 1, "ltv": 1, "kmeans": 1,
-            "kmeans_grid": 1, "kmeans_exact": 1}  # fmt: skip
+            "kmeans_grid": 1, "kmeans_exact": 1, "lookalike": 1}  # fmt: skip
 _SILENCE = 2.0  # seconds without an answer until the analyst is told
 _PAUSES = (0.1, 0.5, 2.0)  # seconds between tries to hand in a job
 
@@ -78,6 +78,8 @@ class Desk:
             "dry_run": dry_run,
             "providers": list(spec.providers),
         }
+        if spec.lookalike is not None:
+            params["curve"] = bool(spec.lookalike.curve)
         if spec.vertical is not None:
             params["spread"] = spec.vertical.scale == "zscore"
         listed = f"{spec.name} (plan)" if dry_run else spec.name

@@ -64,6 +64,8 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
         return steps | _exact_steps(me, spec, admits)
     if spec.match.reveal == "members":
         return steps | {f"members/{me}": {"marks": Source(f"marks/{me}", COORDINATOR, me)}}
+    if spec.lookalike is not None:
+        return steps | _lookalike_steps(me, spec, admits)
     if me != requester:
         layout = {"layout": Source("layout", COORDINATOR, me)}
         return steps | {f"aggregate/{me}": admits | layout}
@@ -71,6 +73,27 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
     outputs = {"outputs": Source(f"aggregate/{provider}", provider, me)}
     rows = {"rows": Source("encrypt", me, COORDINATOR)}
     return steps | {"encrypt": admits, "recheck": rows, "open": admits | outputs}
+
+
+def _lookalike_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
+    """After matching: the provider encrypts and fits, the requester sums; then the curve."""
+    requester, (provider,) = spec.requester, spec.providers
+    curve = spec.lookalike is not None and bool(spec.lookalike.curve)
+    if me == provider:
+        rows = {"rows": Source("features", me, COORDINATOR)}
+        sums = {"sums": Source("gather", requester, me)}
+        steps = {f"prove/{me}": admits, "features": admits, "recheck": rows, "fit": admits | sums}
+        if curve:
+            steps["bands"] = admits | {"layout": Source("layout/flags", COORDINATOR, me)}
+        return steps
+    proof = {"proof": Source(f"prove/{provider}", provider, me)}
+    layout = {"layout": Source("layout/features", COORDINATOR, me)}
+    fitted = {"fit": Source("fit", provider, me)}
+    found = {"gather": admits | proof | layout, "report": admits | fitted}
+    if curve:
+        found["flags"] = admits | fitted
+        found["report"] |= {"outputs": Source("bands", provider, me)}
+    return found
 
 
 def _grid_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:

@@ -169,6 +169,7 @@ def test_messages_of_the_report_are_those_of_disclosure() -> None:
         who_learns_of_grid,
         who_learns_of_sum,
     )
+    from assent.who_learns_lookalike import who_learns_of_lookalike
 
     text = (sources.ROOT / "docs/DISCLOSURE.md").read_text("utf-8")
     for mode in ("keyed", "ecdh"):
@@ -176,7 +177,8 @@ def test_messages_of_the_report_are_those_of_disclosure() -> None:
             for line in who_learns("a", ["b"], mode=mode, members=members):
                 assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
     of_models = (who_learns_of_sum, who_learns_of_exact, who_learns_of_grid)
-    for line in (line for of_model in of_models for line in of_model("a", ["b"])):
+    turned = who_learns_of_lookalike("a", "b", mode="keyed", noise=True, curve=True)
+    for line in (*turned, *(line for of_model in of_models for line in of_model("a", ["b"]))):
         assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
 
 

@@ -366,7 +366,7 @@ def test_the_quick_reading_of_a_line_says_what_a_json_parser_says(
         wrong = bundle[:place] + rng.choice(swaps) + bundle[place + rng.randrange(3) :]
         with contextlib.suppress(BadInput):
             tried.append((wrong, audit(wrong).findings))
-    monkeypatch.setattr("consent.audit._entry_of", lambda line: None)
+    monkeypatch.setattr("consent.audit.entry_of", lambda line: None)
     monkeypatch.setattr("consent.leaf.LeafReader.read", lambda self, data: parse_leaf(data))
     assert audit(bundle).findings == ()
     for wrong, findings in tried:

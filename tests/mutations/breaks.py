@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GATES = "tests/test_gates.py"
+LOOKALIKE = "tests/test_lookalike.py"
 ATTACKS = "tests/protocol/crosstab/test_attacks.py"
 RULES = "tests/protocol/release/test_rules.py"
 BUDGET = "tests/protocol/release/test_budget.py"
@@ -152,6 +153,20 @@ BREAKS = (
         (
             "tests/protocol/psi/test_ecdh.py::test_a_repeated_point_is_refused_across_rows_and_types",
         ),
+    ),
+    Break(
+        "a lookalike of few seeds is admitted",
+        "party_node/admission.py",
+        "    if int(found.sum()) < least:",
+        "    if int(found.sum()) < 0 * least:",
+        (f"{LOOKALIKE}::test_a_gate_refuses",),
+    ),
+    Break(
+        "what was packed above a seed's slots comes through",
+        "protocol/lookalike/requester.py",
+        "layout.pack_one(slots) + layout.top_fill(public.n, random)",
+        "layout.pack_one(slots)",
+        ("tests/protocol/lookalike/test_lookalike.py::test_what_b_packs_above_its_slots_is_lost",),
     ),
     Break(
         "smallest group is one person smaller",
