@@ -152,6 +152,8 @@ def with_own(result: dict[str, Any], party: str, own: Mapping[str, Any]) -> None
             result["match"].setdefault(key, {})[party] = own[key]
     if "bytes" in own:
         result.setdefault("cost", {}).setdefault("bytes", {})[party] = own["bytes"]
+    if "segment_tags" in own:
+        result.setdefault("segment_tags", {})[party] = own["segment_tags"]
     if "remaining_rho" in own:
         remaining = result.setdefault("privacy", {}).setdefault("remaining_rho", {})
         remaining[party] = own["remaining_rho"]
