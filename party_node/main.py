@@ -107,6 +107,7 @@ async def _serve(
     from party_node.node import Node
     from party_node.profile import Profile
     from party_node.profile_desk import ProfileDesk
+    from party_node.session import nothing_to_do
     from protocol.transport.client import CoordinatorClient
 
     stop = asyncio.Event()
@@ -146,10 +147,12 @@ async def _serve(
         f"sqlite:///{data}/witness.sqlite", trust.logs(), [witness_signer(keys, party.name)],
         time.time,
     )  # fmt: skip
+    freshen = nothing_to_do if profile is None else profile.refresh_models
     node = Node.build(
         party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
         dataset=dataset, gate=gate, kernel=kernel, curve=lambda: Curve(os.cpu_count() or 1),
         port=port, log_job=consent_port.log_job, folder=data, now=time.time, random=os.urandom,
+        freshen=freshen,
         freshness=window,
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
