@@ -11,10 +11,9 @@ import base64
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.job import JobSpec
-from party_node.session import Session
 from protocol import identity
 from protocol.crosstab.spec import CrosstabSpec
 from protocol.encoding import length_prefixed
@@ -22,6 +21,9 @@ from protocol.errors import ErrorInfo, ProtocolViolation
 from protocol.release import after
 from protocol.release.noise import epsilon
 from protocol.release.rules import ReleasedTable
+
+if TYPE_CHECKING:
+    from party_node.session import Session  # a command that asks a node needs none of it
 
 SEALED = "sealed:"
 _BEFORE = {
@@ -164,6 +166,8 @@ def with_own(result: dict[str, Any], party: str, own: Mapping[str, Any]) -> None
             result["match"].setdefault(key, {})[party] = own[key]
     if "bytes" in own:
         result.setdefault("cost", {}).setdefault("bytes", {})[party] = own["bytes"]
+    if "segment_tags" in own:
+        result.setdefault("segment_tags", {})[party] = own["segment_tags"]
     if "remaining_rho" in own:
         remaining = result.setdefault("privacy", {}).setdefault("remaining_rho", {})
         remaining[party] = own["remaining_rho"]

@@ -218,13 +218,6 @@ BREAKS = (
         ("tests/test_wire.py::test_no_signature_tests_a_guess_of_the_question",),
     ),
     Break(
-        "words of an error are not sealed",
-        "party_node/outcome.py",
-        "cause = SEALED + base64.b64encode(sealed).decode()",
-        "cause = words.decode()",
-        ("tests/test_wire.py::test_a_run_leaks_nothing",),
-    ),
-    Break(
         "masked distances have the factor as a common divisor",
         "protocol/kmeans/exact/secrets.py",
         "return np.asarray(draws % factors[:, None])",
