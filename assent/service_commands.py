@@ -219,7 +219,7 @@ def consent_run(
         str,
         typer.Option(
             "--log-url", envvar="ASSENT_LOG_URL",
-            help="Database of the logs, sqlite:/// or postgresql+psycopg://; default: in DATA.",
+            help="Database of the logs, sqlite:/// or postgresql://; default: in DATA.",
         ),
     ] = "",
     openings_url: Annotated[

@@ -1,6 +1,7 @@
 """`make bench`: everything measured, printed, and written to bench/results.json.
 
-python -m bench [--quick] [--only paillier|psi|jobs|gate|portal|tags|sums|log|withdrawal] [--large]
+python -m bench [--quick] [--large]
+  [--only paillier|psi|jobs|gate|portal|tags|sums|exact|grid|lookalike|log|withdrawal]
 """
 
 from __future__ import annotations
@@ -98,6 +99,24 @@ def sums(quick: bool) -> list[Row]:
     return run(quick)
 
 
+def grid(quick: bool) -> list[Row]:
+    from bench import grid_bench
+
+    return grid_bench.run(10_000 if quick else 100_000)
+
+
+def exact(quick: bool) -> list[Row]:
+    from bench import exact_bench
+
+    return exact_bench.run(10_000 if quick else 100_000)
+
+
+def lookalike(quick: bool) -> list[Row]:
+    from bench import lookalike_bench
+
+    return lookalike_bench.run(5_000 if quick else 100_000)
+
+
 def log(quick: bool) -> list[Row]:
     from bench import log_bench
 
@@ -112,7 +131,8 @@ def withdrawal(quick: bool) -> list[Row]:
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
-    "tags": tags, "sums": sums, "log": log, "withdrawal": withdrawal,
+    "tags": tags, "sums": sums, "exact": exact, "grid": grid, "lookalike": lookalike,
+    "log": log, "withdrawal": withdrawal,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -227,20 +228,22 @@ def _event_text(actor: int, channel: int, flags: int, state: int) -> bytes:
     return b'{"event":' + canonical_json(event)[:-1]
 
 
-# Every event text there is: a text that is not here has an unknown word.
-_EVENTS = {
-    _event_text(*codes): codes
-    for codes in product(
-        range(1, len(ACTORS) + 1),
-        range(1, len(CHANNELS) + 1),
-        range(2 * max(Flag)),
-        (UNCHANGED, *map(int, State)),
-    )
-}
+@cache
+def _events() -> dict[bytes, tuple[int, int, int, int]]:
+    """Every event text there is: a text that is not here has an unknown word."""
+    return {
+        _event_text(*codes): codes
+        for codes in product(
+            range(1, len(ACTORS) + 1),
+            range(1, len(CHANNELS) + 1),
+            range(2 * max(Flag)),
+            (UNCHANGED, *map(int, State)),
+        )
+    }
 
 
 def _event_codes(text: bytes) -> tuple[int, int, int, int]:
-    codes = _EVENTS.get(text)
+    codes = _events().get(text)
     if codes is None:
         raise bad("a record has an unknown state, flag, actor or channel")
     return codes

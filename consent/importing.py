@@ -11,7 +11,7 @@ A permit that vanished from the file ends (`expired`): its source no longer stan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +30,10 @@ from consent.purposes import (
     STATE_OF_WORD,
     State,
 )
-from consent.records import RecordBatch, joined, new_batch
+from consent.records import BATCH_ROWS, RecordBatch, new_batch
 from consent.standing import Standing
 from consent.state_machine import LEGAL
-from consent.subjects import Cell, SubjectIndex
+from consent.subjects import Cell, Codes, SubjectIndex
 from consent.terms import Scope
 from protocol.errors import BadInput
 
@@ -110,13 +110,52 @@ def statements_of_everyone(tokens: U8, recipients: Iterable[str]) -> Statements:
     )
 
 
+@dataclass(frozen=True)
+class Changes:
+    """Events in the order in which they are to be said, as columns of numbers.
+
+    A record is a hundred and thirty bytes and an event nine, so records are made a piece at a
+    time: the import of ten million people holds one piece of them.
+    subjects: int32[n] into `index`.  scope_codes: uint32[n] into `scopes`.  states: uint8[n].
+    """
+
+    index: SubjectIndex
+    scopes: tuple[Scope, ...]
+    subjects: Codes
+    scope_codes: npt.NDArray[np.uint32]
+    states: U8
+    channel: str
+    key_version: int
+    now_ms: int
+    random: Callable[[int], bytes]
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def pieces(self, rows: int = BATCH_ROWS) -> Iterator[RecordBatch]:
+        """The records, at most `rows` at a time; called twice it makes other ones."""
+        for start in range(0, len(self), rows):
+            piece = slice(start, start + rows)
+            yield new_batch(
+                self.index.tokens(self.subjects[piece]),
+                self.key_version,
+                self.scopes,
+                self.scope_codes[piece],
+                self.states[piece],
+                self.channel,
+                self.now_ms,
+                self.random,
+                before=start,
+            )
+
+
 def changes(
     stated: Statements,
     log: Iterable[RecordBatch],
     key_version: int,
     now_ms: int,
     random: Callable[[int], bytes],
-) -> RecordBatch:
+) -> Changes:
     """The events that make the imports of `log` say what `stated` says; none if they do."""
     batches = [batch for batch in log if len(batch)]
     index = SubjectIndex(np.concatenate([stated.subjects, *(b.subjects for b in batches)]))
@@ -129,23 +168,30 @@ def changes(
         every.add(batch)
     who = index.find(stated.subjects)
     known = tuple(scopes)
-    new: dict[Cell, U8] = {}
+    # Cells of which log and file say the same share their arrays: most often there are one or
+    # two such histories, of some forty cells.
+    alike: dict[tuple[object, ...], tuple[U8, U8, U8]] = {}
+    first: dict[Cell, U8] = {}
+    then: dict[Cell, U8] = {}
     holds: dict[Cell, U8] = {}
     for cell in sorted({cell for scope in known for cell in scope.cells()}):
-        about = np.array([scope.covers(*cell) for scope in stated.scopes], dtype=bool)
-        rows = about[stated.scope_codes] if len(stated) else np.zeros(0, dtype=bool)
-        wanted = np.zeros(len(index), dtype=np.uint8)
-        wanted[who[rows]] = stated.states[rows]
-        now = every.states(cell)[:-1]
-        new[cell] = _change(wanted, imported.states(cell)[:-1], now)
-        holds[cell] = np.where(wanted == now, now, np.uint8(NO_RECORD))
-    fresh = {cell: _granted_first(change, every.states(cell)[:-1]) for cell, change in new.items()}
-    return joined(
-        [
-            _events_of(said, holds, known, index, stated.channel, key_version, now_ms, random)
-            for said in (fresh, new)
-        ]
-    )
+        about = tuple(scope.covers(*cell) for scope in stated.scopes)
+        history = (imported.group_of(cell), every.group_of(cell), about)
+        if history not in alike:
+            now = every.states(cell)[:-1]
+            wanted = np.zeros(len(index), dtype=np.uint8)
+            rows = np.array(about, dtype=bool)[stated.scope_codes]
+            wanted[who[rows]] = stated.states[rows]
+            change = _change(wanted, imported.states(cell)[:-1], now)
+            alike[history] = (
+                _granted_first(change, now), change,
+                np.where(wanted == now, now, np.uint8(NO_RECORD)),
+            )  # fmt: skip
+        first[cell], then[cell], holds[cell] = alike[history]
+    said = _Said([], [], [])
+    for new in (first, then):
+        _say(new, holds, known, said)
+    return said.changes(index, stated.channel, key_version, now_ms, random)
 
 
 def _granted_first(change: U8, now: U8) -> U8:
@@ -180,20 +226,36 @@ def _change(wanted: U8, before: U8, now: U8) -> U8:
     return change
 
 
-def _events_of(
-    new: dict[Cell, U8],
-    holds: dict[Cell, U8],
-    known: Iterable[Scope],
-    index: SubjectIndex,
-    channel: str,
-    key_version: int,
-    now_ms: int,
-    random: Callable[[int], bytes],
-) -> RecordBatch:
+@dataclass(frozen=True)
+class _Said:
+    """Runs of events: whom each is about, its scope and its state."""
+
+    people: list[Codes]
+    scopes: list[Scope]
+    states: list[State]
+
+    def changes(
+        self, index: SubjectIndex, channel: str, key_version: int, now_ms: int,
+        random: Callable[[int], bytes],
+    ) -> Changes:  # fmt: skip
+        sizes = [len(run) for run in self.people]
+        different = tuple(dict.fromkeys(self.scopes))
+        codes = np.array([different.index(scope) for scope in self.scopes], dtype=np.uint32)
+        return Changes(
+            index, different,
+            np.concatenate([np.zeros(0, np.int32), *self.people]),
+            np.repeat(codes, sizes),
+            np.repeat(np.array(self.states, dtype=np.uint8), sizes),
+            channel, key_version, now_ms, random,
+        )  # fmt: skip
+
+
+def _say(new: dict[Cell, U8], holds: dict[Cell, U8], known: Iterable[Scope], said: _Said) -> None:
     """The changes as few events: in known scopes, in those for one recipient, in single cells.
 
-    new: what is to be said per subject.  holds: what the file says and what holds already, so
-    that an event may say it again; of any other cell an event would say something new.
+    new: what is to be said per subject, taken out as it is said.  holds: what the file says and
+    what holds already, so that an event may say it again; of any other cell an event would say
+    something new.  Cells that share an array of `new` share one of `holds`.
     """
     widest = sorted(known, key=lambda scope: -len(list(scope.cells())))
     narrower = (
@@ -202,36 +264,39 @@ def _events_of(
         for name in scope.recipients
     )
     single = (Scope((cell[0],), (cell[1],), (cell[2],)) for cell in new)
-    scopes: list[Scope] = []
-    subjects: list[npt.NDArray[np.intp]] = []
-    states: list[State] = []
     for scope in dict.fromkeys((*widest, *narrower, *single)):
         cells = list(scope.cells())
+        different = list({id(new[cell]): (new[cell], holds[cell]) for cell in cells}.values())
+        present = np.bincount(np.concatenate([wanted for wanted, _ in different]))
         for state in State:
-            wants = np.logical_or.reduce([new[cell] == state for cell in cells])
-            if not wants.any():
+            if state >= len(present) or not present[state]:
                 continue
-            for cell in cells:
-                wants &= (new[cell] == state) | (holds[cell] == state)
-            people = np.flatnonzero(wants)
+            wants = np.logical_or.reduce([wanted == state for wanted, _ in different])
+            for wanted, held in different:
+                wants &= (wanted == state) | (held == state)
+            people = np.flatnonzero(wants).astype(np.int32)
             if not len(people):
                 continue
-            for cell in cells:
-                new[cell][people] = NO_RECORD
-            scopes.append(scope)
-            subjects.append(people)
-            states.append(state)
-    sizes = [len(people) for people in subjects]
-    return new_batch(
-        index.tokens(np.concatenate([np.zeros(0, np.intp), *subjects])),
-        key_version,
-        tuple(scopes),
-        np.repeat(np.arange(len(scopes), dtype=np.uint32), sizes),
-        np.repeat(np.array(states, dtype=np.uint8), sizes),
-        channel,
-        now_ms,
-        random,
-    )
+            for wanted in _apart(new, cells):
+                wanted[people] = NO_RECORD
+            different = list({id(new[cell]): (new[cell], holds[cell]) for cell in cells}.values())
+            said.people.append(people)
+            said.scopes.append(scope)
+            said.states.append(state)
+
+
+def _apart(new: dict[Cell, U8], cells: list[Cell]) -> list[U8]:
+    """The arrays of `cells`, which from here on they share with no other cell."""
+    inside = set(cells)
+    shared = {id(wanted) for cell, wanted in new.items() if cell not in inside}
+    mine: dict[int, U8] = {}
+    for cell in cells:
+        wanted = new[cell]
+        if id(wanted) in shared:
+            new[cell] = mine.setdefault(id(wanted), wanted.copy())
+        else:
+            mine[id(wanted)] = wanted
+    return list(mine.values())
 
 
 def _imported(batch: RecordBatch) -> RecordBatch:

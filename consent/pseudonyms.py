@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -23,6 +22,7 @@ import pyarrow.compute as pc
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from consent import column_sql
 from consent.records import SUBJECT_BYTES
 from protocol.encoding import length_prefixed
 from protocol.secret import Secret
@@ -59,7 +59,7 @@ class Pseudonyms:
             return np.zeros((0, SUBJECT_BYTES), np.uint8)
         padded = self._derived().ljust(_BLOCK, b"\0")
         # order of an unordered scan is the order of the table (preserve_insertion_order)
-        with duckdb.connect() as connection:
+        with column_sql.connection() as connection:
             connection.register("ids", pa.table({"id": ids}))
             found = connection.sql(
                 _HMAC,

@@ -219,9 +219,11 @@ def new_batch(
     *,
     terms: tuple[Terms, ...] = (DEFAULT_TERMS,),
     actor: str = "party",
+    before: int = 0,
     **columns: npt.NDArray[Any],
 ) -> RecordBatch:
-    """New records, said now.  `random` gives the random part of their ids.
+    """New records, said now.  `random` gives the random part of their ids; before: how many were
+    made for this `now_ms` already, so that ids ascend over several batches.
 
     columns: any other column of `RecordBatch` by name; else: the first terms, no flags, no end,
     first revision, no evidence.
@@ -233,7 +235,7 @@ def new_batch(
     }
     made["revisions"] += 1
     given: dict[str, npt.NDArray[Any]] = {
-        "record_ids": record_ids(n, now_ms, random),
+        "record_ids": record_ids(n, now_ms, random, before),
         "subjects": np.ascontiguousarray(subjects),
         "key_versions": np.full(n, key_version),
         "scope_codes": scope_codes,
@@ -247,14 +249,15 @@ def new_batch(
     return RecordBatch(scopes, terms, *made.values())
 
 
-def record_ids(n: int, now_ms: int, random: Callable[[int], bytes]) -> U8:
-    """uint8[n, 16]: UUIDv7s that ascend within the call (RFC 9562 section 6.2, method 1).
+def record_ids(n: int, now_ms: int, random: Callable[[int], bytes], before: int = 0) -> U8:
+    """uint8[n, 16]: UUIDv7s that ascend within the call (RFC 9562 section 6.2, method 1), and
+    after those of calls for the same `now_ms` that made `before` of them.
 
     A 12-bit counter sits in rand_a; when it overflows the timestamp runs ahead, as the RFC
     allows: a million ids reach 0.25 s into the future.  62 bits of each are random.
     """
     ids = np.frombuffer(random(n * ID_BYTES), dtype=np.uint8).reshape(n, ID_BYTES).copy()
-    count = np.arange(n, dtype=np.int64)
+    count = np.arange(before, before + n, dtype=np.int64)
     stamp = (now_ms + (count >> 12)).astype(">i8").view(np.uint8).reshape(n, 8)
     ids[:, :6] = stamp[:, 2:]
     ids[:, 6] = 0x70 | ((count >> 8) & 0x0F).astype(np.uint8)

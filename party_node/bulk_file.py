@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 
 from catalog.federation import Party
 from catalog.yaml import nearest
+from consent import column_sql
 from consent.notices import Notices
 from consent.purposes import (
     CATEGORIES,
@@ -188,7 +188,7 @@ def _times(
     if name not in text:
         return np.full(len(faults.codes), missing, dtype=np.int64)
     column = text[name]
-    with duckdb.connect() as connection:
+    with column_sql.connection() as connection:
         connection.register("said", pa.table({"x": column}))
         found = connection.sql(
             "select epoch_ms(try_cast(x as timestamptz)) as zoned,"

@@ -78,7 +78,7 @@ class NodeGate:
         self._port = port
         self._replica = replica
         self._pseudonyms = pseudonyms
-        self._tokens = tokens
+        self._kinds = tuple(tokens)
         self._others = sorted(set(parties) - {pseudonyms.party})
         self._now = now
         self._random = random
@@ -247,14 +247,14 @@ class NodeGate:
 
     async def _import(self, stated: Statements) -> ImportReport:
         await self.sync()  # an import is compared with the whole log
-        batch = await asyncio.to_thread(
+        found = await asyncio.to_thread(
             changes,
             stated, self._replica.batches(), self._pseudonyms.version, self._now_ms(), self._random,
         )  # fmt: skip
-        for piece in batch.pieces():
+        for piece in found.pieces():
             await self._appended(piece)
         await self.sync()
-        return ImportReport(len(stated), len(batch))
+        return ImportReport(len(stated), len(found))
 
     async def import_records(
         self,
@@ -342,10 +342,10 @@ class NodeGate:
             raise BadInput(
                 f"{state!r} is not a consent state", next_step="use " + ", ".join(STATE_OF_WORD)
             )
-        if kind not in self._tokens:
+        if kind not in self._kinds:
             raise BadInput(
                 f"{kind!r} is not an identifier type of {self._pseudonyms.party}",
-                next_step="use " + ", ".join(self._tokens),
+                next_step="use " + ", ".join(self._kinds),
             )
         for words, known in ((purposes, PURPOSES), (categories, CATEGORIES)):
             for word in words:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from consent import column_sql
 from protocol.psi.tokens import TOKEN, KeyedPrf, type_key
 from protocol.secret import Secret
 
@@ -28,10 +28,7 @@ SELECT unhex(sha256($outer || unhex(sha256($inner || encode(id))))[1:32]) AS tok
 
 @dataclass(frozen=True)
 class DuckDbPrf:
-    """threads: how many DuckDB may use; None: all cores."""
-
     k: Secret
-    threads: int | None = None
 
     def tokens(self, kind: str, ids: pa.StringArray) -> npt.NDArray[np.uint8]:
         """uint8[n, 16]; zeros where null."""
@@ -40,12 +37,7 @@ class DuckDbPrf:
             "inner": bytes(byte ^ 0x36 for byte in key),
             "outer": bytes(byte ^ 0x5C for byte in key),
         }
-        # A connection of its own, in memory: nothing of it is ever on a disk.
-        with duckdb.connect(":memory:") as connection:
-            connection.execute("SET preserve_insertion_order = true")
-            connection.execute("SET temp_directory = ''")
-            if self.threads is not None:
-                connection.execute("SET threads = ?", [self.threads])
+        with column_sql.connection() as connection:  # the order of a table is kept by default
             connection.register("ids", pa.table({"id": ids}))
             column = connection.sql(_QUERY, params=blocks).to_arrow_table().column("token")
         return _fixed(column)

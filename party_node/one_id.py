@@ -18,8 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 MOST = 10  # identifiers of one type a person has at most, where nothing else is said
 NOBODY = -1
@@ -159,6 +157,10 @@ def _components(
 
 
 def _label(graph: _Graph, kept: npt.NDArray[np.bool_]) -> Ints:
+    # Late: a tenth of a node's start, and few parties have events.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     size = graph.records + len(graph.kind)
     ends = (graph.record[kept], graph.records + graph.identifier[kept])
     edges = coo_matrix((np.ones(kept.sum(), np.int8), ends), shape=(size, size))

@@ -11,16 +11,18 @@ import base64
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.job import JobSpec
-from party_node.session import Session
 from protocol import identity
 from protocol.crosstab.spec import CrosstabSpec
 from protocol.encoding import length_prefixed
 from protocol.errors import ErrorInfo, ProtocolViolation
 from protocol.release.noise import epsilon
 from protocol.release.rules import ReleasedTable
+
+if TYPE_CHECKING:
+    from party_node.session import Session  # a command that asks a node needs none of it
 
 SEALED = "sealed:"
 _BEFORE = {
@@ -75,12 +77,8 @@ def sum_result(
 def members_result(session: Session, matched: int) -> dict[str, Any]:
     """A `members` job: the requester knows its own common rows, so the count is exact."""
     k = session.min_cohort
-    shown = matched >= k or k == 1
     return base(session) | {
-        "overlap": {
-            "count": matched if shown else None,
-            "withheld": None if shown else "below_min_cohort",
-        },
+        "overlap": known_overlap(session, matched),
         "privacy": {
             "noise": "off",
             "rho": None,
@@ -91,6 +89,31 @@ def members_result(session: Session, matched: int) -> dict[str, Any]:
             "warnings": ["members: each party learned which of its own rows are common"],
         },
     }
+
+
+def known_overlap(session: Session, matched: int) -> dict[str, Any]:
+    """How many people are in common, where each party knows that of its own rows."""
+    shown = matched >= session.min_cohort or session.min_cohort == 1
+    return {
+        "count": matched if shown else None,
+        "withheld": None if shown else "below_min_cohort",
+    }
+
+
+def exact_result(session: Session, released: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """An exact k-means over the same people, what the release rules let through."""
+    privacy: dict[str, Any] = {
+        "noise": "off",
+        "rho": None,
+        "epsilon": None,
+        "sigmas": {},
+        "min_cohort": session.min_cohort,
+        "attempts": session.attempt,
+        "warnings": [
+            "exact: each party learned which of its own rows are common, and their segments"
+        ],
+    }
+    return base(session) | dict(released) | {"privacy": privacy, "cost": {"rounds": rounds}}
 
 
 def base(session: Session) -> dict[str, Any]:

@@ -12,16 +12,22 @@ from collections.abc import Callable, Mapping
 from party_node.session import Session
 from protocol.errors import ProtocolViolation
 from protocol.kmeans.horizontal import Horizontal
-from protocol.ltv.model import Ltv
 from protocol.rfm.model import Rfm
 from protocol.secure_sum.distribution import Distribution
 from protocol.secure_sum.model import Column, Ground, Model
 from protocol.wire import job_pb2 as pb
 
+
+def _ltv(ground: Ground) -> Model:
+    from protocol.ltv.model import Ltv  # late: its special functions are a tenth of a node's start
+
+    return Ltv(ground)
+
+
 MODELS: Mapping[str, Callable[[Ground], Model]] = {
     "secure_sum": Distribution,
     "rfm": Rfm,
-    "ltv": Ltv,
+    "ltv": _ltv,
     "kmeans": Horizontal,
 }
 
@@ -37,7 +43,7 @@ def model_of(session: Session, handles: Mapping[str, int]) -> Model:
         rho_nano=spec.rho_nano if spec.noise else 0,
         min_cohort=session.min_cohort,
         settings=asked.settings,
-        seed=_seed(session),
+        seed=seed_of(session),
     )
     return MODELS[spec.protocol](ground)
 
@@ -59,7 +65,7 @@ def _column(offer: pb.AttributeOffer) -> Column:
     return Column(offer.name, offer.kind, words, offer.lo, offer.hi, offer.decimals, offer.nullable)
 
 
-def _seed(session: Session) -> int:
+def seed_of(session: Session) -> int:
     """The job's, else one that nobody chose: of the job hash, which holds everybody's nonce."""
     if session.spec.seed is not None:
         return session.spec.seed

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.yaml import nearest
+from consent import column_sql
 from party_node.csv_scan import Scan, digest, scan
 from protocol.errors import BadInput
 
@@ -88,13 +89,6 @@ def _state(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
     return status.st_size, status.st_mtime_ns
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    # A table's path must never make DuckDB fetch code or data from elsewhere.
-    return duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    )
 
 
 def _check_columns(path: Path, names: tuple[str, ...], wanted: Mapping[str, str]) -> None:
@@ -176,7 +170,7 @@ def _parse_as(path: Path, found: Scan, positions: list[int], strict: str) -> lis
             strict_mode = {strict}, parallel = false, max_line_size = {limit},
             buffer_size = {max(32 << 20, 2 * limit)})
     """  # noqa: S608 - only numbers and names made here
-    with _connect() as connection:
+    with column_sql.connection() as connection:
         table = connection.sql(query, params=[str(path)]).to_arrow_table()
     return [_one(table.column(i)) for i in range(len(positions))]
 
@@ -194,7 +188,7 @@ def _parquet_types(path: Path) -> dict[str, str]:
     if path.stat().st_size == 0:
         raise BadInput(f"{path}: is empty", next_step="export the table again")
     try:
-        with _connect() as connection:
+        with column_sql.connection() as connection:
             rows = connection.sql(
                 "select column_name, column_type from (describe select * from read_parquet(?))",
                 params=[str(path)],
@@ -219,7 +213,7 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> TextTable:
     named = [f"{_selected(column, types[column])} as c{i}" for i, column in enumerate(wanted)]
     count = "select count(*) from read_parquet(?)"
     try:
-        with _connect() as connection:
+        with column_sql.connection() as connection:
             ((rows,),) = connection.sql(count, params=[str(path)]).fetchall()
             arrays: list[pa.StringArray] = []
             if wanted:

@@ -16,9 +16,8 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -26,6 +25,9 @@ from joserfc.jwk import KeySet
 from consent.portal.settings import PartySignIn
 from consent.records import SUBJECT_BYTES
 from protocol.errors import Failed, ProtocolViolation
+
+if TYPE_CHECKING:
+    import httpx  # at run time where it is used: every node loads this module, few sign in
 
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 TIMEOUT = 10.0
@@ -76,6 +78,8 @@ class OpenID:
         )
 
     async def _discover(self) -> dict[str, Any]:
+        import httpx
+
         address = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
         try:
             found = await self._get(address)
@@ -86,6 +90,8 @@ class OpenID:
         return found
 
     async def _get(self, address: str) -> Any:
+        import httpx
+
         async with httpx.AsyncClient(timeout=TIMEOUT, transport=self.transport) as client:
             answer = await client.get(address)
             answer.raise_for_status()

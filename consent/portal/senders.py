@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Protocol
-
-import httpx
+from typing import TYPE_CHECKING, Protocol
 
 from consent.portal.settings import Settings, SmsWebhook, Smtp
 from protocol.errors import Failed
+
+if TYPE_CHECKING:
+    import httpx  # at run time where it is used: every node loads this module, few send
 
 TIMEOUT = 20.0
 
@@ -100,6 +101,8 @@ class Sms:
     transport: httpx.AsyncBaseTransport | None = None
 
     async def send(self, message: Message) -> None:
+        import httpx
+
         body = {"to": message.to, "text": message.text, "language": message.language}
         headers = {"Authorization": f"Bearer {self.hook.token.reveal().decode()}"}
         try:

@@ -163,14 +163,22 @@ def test_every_message_of_the_network_has_one_row_in_disclosure() -> None:
 
 def test_messages_of_the_report_are_those_of_disclosure() -> None:
     """The report's table of who learns what speaks of nothing that DISCLOSURE.md leaves out."""
-    from assent.who_learns import who_learns, who_learns_of_sum
+    from assent.who_learns import (
+        who_learns,
+        who_learns_of_exact,
+        who_learns_of_grid,
+        who_learns_of_sum,
+    )
+    from assent.who_learns_lookalike import who_learns_of_lookalike
 
     text = (sources.ROOT / "docs/DISCLOSURE.md").read_text("utf-8")
     for mode in ("keyed", "ecdh"):
         for members in (False, True):
             for line in who_learns("a", ["b"], mode=mode, members=members):
                 assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
-    for line in who_learns_of_sum("a", ["b"]):
+    of_models = (who_learns_of_sum, who_learns_of_exact, who_learns_of_grid)
+    turned = who_learns_of_lookalike("a", "b", mode="keyed", noise=True, curve=True)
+    for line in (*turned, *(line for of_model in of_models for line in of_model("a", ["b"]))):
         assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
 
 

@@ -111,7 +111,7 @@ def test_noise_words(written: str) -> None:
         ("job: tier_by_interest\n", "", 'the key "job" is missing'),
         ("job: tier_by_interest", "job: ../x", '"../x" cannot name a job'),
         ("purpose: audience_insight", "purpose: fun", '"fun" is not known'),
-        ("protocol: crosstab", "protocol: lookalike", '"lookalike" is not in this version'),
+        ("protocol: crosstab", "protocol: audience", '"audience" is not in this version'),
         ("protocol: crosstab", "protocol: xtab", '"xtab" is not known'),
         ("requester: retailer", "requester: retialer",
          'requester: "retialer" is no party of f — did you mean "retailer"?'),

@@ -41,7 +41,7 @@ def people(*names: str) -> np.ndarray:
 
 
 def say(stated: Statements, log: list[RecordBatch]) -> RecordBatch:
-    return changes(stated, log, 1, int(made.START * 1000), os.urandom)
+    return joined(list(changes(stated, log, 1, int(made.START * 1000), os.urandom).pieces()))
 
 
 def state(log: list[RecordBatch], who: str, recipient: str = "media", category: str = "purchases",

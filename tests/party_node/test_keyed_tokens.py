@@ -6,9 +6,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from party_node.keyed_tokens import DuckDbPrf, duckdb_prf
+from party_node.keyed_tokens import duckdb_prf
 from protocol.psi.tokens import hashlib_prf
-from protocol.secret import Secret
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=80)
 
@@ -17,7 +16,7 @@ TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=80)
 @given(st.binary(min_size=32, max_size=32), TEXT, st.lists(st.none() | TEXT, max_size=12))
 def test_equal_for_any_text_type_and_key(k: bytes, kind: str, ids: list[str | None]) -> None:
     column = pa.array(ids, pa.string())
-    found = DuckDbPrf(Secret(k), threads=1).tokens(kind, column)
+    found = duckdb_prf(k).tokens(kind, column)
     assert found.shape == (len(ids), 16)
     assert (found == hashlib_prf(k).tokens(kind, column)).all()
 

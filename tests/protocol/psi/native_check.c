@@ -58,9 +58,9 @@ int main(void) {
         puts("no IFMA: digests only");
         return 0;
     }
-    for (size_t n = 1; n <= 40; n++) batch(n);
-    batch(257);
-    batch(1000);
+    // Every remainder of eight lanes, and the borders of the 32 groups that share an inversion.
+    for (size_t n = 1; n <= 17; n++) batch(n);
+    for (size_t n = 255; n <= 257; n++) batch(n);
     puts("good");
     return 0;
 }

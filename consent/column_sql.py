@@ -1,0 +1,40 @@
+"""SQL over columns: one DuckDB in memory for the whole process, a connection for each use.
+
+Who runs it: every node.  To start a DuckDB takes longer than most of what is asked of it.
+Learns: nobody, anything; nothing of it is ever on a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import duckdb
+
+_opening = threading.Lock()
+
+
+@contextmanager
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """What is registered with it, no other connection sees."""
+    with _opening:
+        found = _database(os.getpid()).cursor()
+    with found:
+        yield found
+
+
+@cache
+def _database(process: int) -> duckdb.DuckDBPyConnection:
+    """process: its threads do not live on in a fork."""
+    # A table's path must never make DuckDB fetch code or data from elsewhere.
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "temp_directory": "",
+        },
+    )
