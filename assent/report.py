@@ -178,6 +178,7 @@ def _job(index: int, result: Mapping[str, Any]) -> dict[str, Any]:
         "lists": lists or (derived(result) if released else ()),
         "flow": flow_table(result.get("flow") or []) if released else None,
         "cards": cards(result),
+        "own_tags": bool(result.get("segment_tags")),
         "count_margin": _margin(privacy, "count"),
         "withheld": withheld_counts(cells) if released else {},
         "cells": len(cells),

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from assent.report import EXCLUSIONS
-from assent.report_lists import Listing, derived, listings
+from assent.report_lists import Listing, derived, listing, listings
 from assent.report_tables import WITHHELD, flow_table, tables
 from assent.report_tables import Table as HeatMap
+from assent.segment_cards import cards
 
 NUMBERS = ("count", "tgi")
 
@@ -54,6 +55,14 @@ def result(found: dict[str, Any]) -> None:
     for part in lists:
         screen.print(Text(f"  {part.title}"))
         screen.print(listed(part))
+    own = [
+        {"cluster": card.number, "tag": tag.name, "value": tag.value, "TGI": round(tag.tgi)}
+        for card in cards(found)
+        for tag in card.tags
+    ]
+    if own:
+        screen.print(Text("  Own tags that stand out"))
+        screen.print(listed(listing("", own)))
     if found.get("cells") and not lists:
         for table in _tables(found):
             screen.print(table)

@@ -23,6 +23,7 @@ from consent.replica import WINDOW_SECONDS
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
+from party_node.spare_memory import give_back
 from party_node.transfer import AGAIN
 from protocol.errors import BadInput
 from protocol.identity import Card, Keys
@@ -118,6 +119,7 @@ async def _serve(
     started = time.monotonic()
     notices = load_notices(party.notices) if party.notices else None
     dataset = await asyncio.to_thread(Dataset.load, party)
+    give_back()
     _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
     state["doing"] = "computing tags"
     profile = await asyncio.to_thread(Profile.open, party, dataset, data, time.time)
@@ -167,6 +169,7 @@ async def _serve(
     tasks, stack = [cosigning, importing], AsyncExitStack()
     if not stop.is_set():
         importing.result()  # raises what is wrong with the file or the ledger
+        give_back()
         tasks = [cosigning, asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
         if collaboration.portal is not None:
             tasks.append(asyncio.create_task(answer_people(node, collaboration, keys)))
