@@ -56,13 +56,14 @@ def extended(document: Document) -> Document:
         return document
     names = _words(value, "extends", document)
     without = set(_words(value, "without", document))
+    own = value.get("tags")
+    own = own if isinstance(own, Mapping) else {}
     merged: dict[str, dict[str, Any]] = {key: {} for key in _MERGED}
     packs: dict[str, Document] = {}
     for name in names:
         pack = spelled_out(_pack(name, document))
-        own = value.get("tags")
-        for tag in pack.value.get("tags", {}):
-            if tag in packs and tag not in without and tag not in (own or {}):
+        for tag in pack.value["tags"]:
+            if tag in packs and tag not in without and tag not in own:
                 raise document.error(
                     ("extends",), f'two packs have a tag "{tag}"',
                     f"write your own {tag} under tags:, or without: [{tag}]",
@@ -81,7 +82,7 @@ def extended(document: Document) -> Document:
         said = value.get(key)
         if said is None or isinstance(said, Mapping):
             made[key] = {**merged[key], **(said or {})}
-    for tag in value.get("tags") or {}:
+    for tag in own:
         packs.pop(tag, None)
     return Extended(document.source, made, document.lines, packs)
 
@@ -100,8 +101,11 @@ def _pack(name: str, document: Document) -> Document:
     if Path(name).suffix not in (".yaml", ".yml"):
         raise document.error(("extends",), f'no pack "{name}"', nearest(name, PACKS))
     found = read_one(Path(document.source).parent / name, "catalogue of tags")
-    if not isinstance(found.value, Mapping) or not isinstance(found.value.get("tags"), Mapping):
+    if not isinstance(found.value, Mapping) or "tags" not in found.value:
         raise found.error((), "has no tags", "write tags: and a tag under it")
+    for key in _MERGED:
+        if not isinstance(found.value.get(key, {}), Mapping):
+            raise found.error((key,), "must be a block of keys")
     if "extends" in found.value:
         raise found.error(("extends",), "a pack extends nothing", "name both in your own file")
     return found

@@ -78,6 +78,10 @@ def check_own_part(session: Session) -> None:
         if summed != (attribute.kind == "number"):
             want = "a number" if summed else "a label or a flag"
             raise _unfit(session, f"{ctx.name}/{name} is a {attribute.kind}, the job needs {want}")
+    if spec.then is not None and spec.then.non_personal and session.is_requester:
+        switch = spec.then.non_personal.partition("/")[2]
+        if ctx.party.attributes[switch].kind != "flag":
+            raise _unfit(session, f"{ctx.name}/{switch} is no flag, non_personal needs one")
     for kind in spec.match.on:
         if kind not in ctx.party.ids:
             raise _unfit(session, f"{ctx.name} has no identifier of type {kind}")

@@ -109,6 +109,9 @@ async def test_scores_stages_flow_and_recommendations(tmp_path):
         # No node was told to compute its tags: the next job reads what this one left.
         crossed = await world.run(**crosstab("shop/rfm", "web/rfm", job="crossed"))
         moved = await world.run(**moved)
+        switch = {"recommend": 3, "non_personal": "shop/likes"}
+        wrong = await world.run(**(shown | {"job": "wrong", "then": switch}))
+        assert (wrong.state, wrong.code) == ("refused", "unknown_attribute")
         shown = await world.run(**shown)
         file = pq.read_table(tmp_path / "shop" / "recommendations" / "shown.parquet").to_pylist()
     for outcome in (scored, crossed, moved, shown):

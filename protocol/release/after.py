@@ -41,13 +41,15 @@ def flow(
     cells: Sequence[Cell], before: Sequence[str], now: Sequence[str], order: Sequence[str]
 ) -> list[dict[str, Any]]:
     """People by the highest stage of each moment."""
+    keys = [(highest(cell, before, order), highest(cell, now, order)) for cell in cells]
     words: list[str | None] = list(reversed(order))
+    if any(None in key for key in keys):
+        words.append(None)
     groups: dict[tuple[str | None, str | None], list[Cell]] = {
         (a, b): [] for a in words for b in words
     }
-    for cell in cells:
-        key = (highest(cell, before, order), highest(cell, now, order))
-        groups.setdefault(key, []).append(cell)
+    for key, cell in zip(keys, cells, strict=True):
+        groups[key].append(cell)
     return [
         {"before": a or NOT_ITEMS[1], "now": b or NOT_ITEMS[1]} | _sum(group)
         for (a, b), group in groups.items()
@@ -57,11 +59,12 @@ def flow(
 def _sum(cells: Sequence[Cell]) -> dict[str, Any]:
     """count: of the released cells.  cells, released: how many there are, how many count."""
     released = [cell for cell in cells if cell["withheld"] is None]
+    hidden = bool(cells) and not released
     return {
-        "count": sum(int(cell["count"]) for cell in released) if released else None,
+        "count": None if hidden else sum(int(cell["count"]) for cell in released),
         "cells": len(cells),
         "released": len(released),
-        "withheld": None if released else BELOW,
+        "withheld": BELOW if hidden else None,
     }
 
 

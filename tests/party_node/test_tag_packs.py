@@ -217,6 +217,9 @@ def test_a_pack_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "group.yaml").write_text(pack_text("media"), encoding="utf-8")
     (tmp_path / "tags.yaml").write_text("catalogue: c\nextends: group.yaml\ntags: {}\n")
     assert "churn" in load_tags(tmp_path / "tags.yaml").tags
+    (tmp_path / "group.yaml").write_text("catalogue: c\nmappings: [a]\ntags: {}\n")
+    with pytest.raises(BadInput, match=r"group.yaml line 2: mappings: must be a block"):
+        load_tags(tmp_path / "tags.yaml")
     (tmp_path / "group.yaml").write_text("catalogue: c\nextends: media\ntags: {}\n")
     with pytest.raises(BadInput, match=r"group.yaml line 2: extends: a pack extends nothing"):
         load_tags(tmp_path / "tags.yaml")

@@ -35,8 +35,8 @@ def test_a_flow_is_from_one_moment_to_the_other() -> None:
     assert found["none", "loyal"] == 40
     assert found["loyal", "aware"] is None
     assert found["unknown", "loyal"] == 3
-    assert found["aware", "loyal"] is None  # no such cell
-    assert len(found) == 9 + 2
+    assert found["aware", "loyal"] == 0  # no such cell, so nobody
+    assert len(found) == 16  # three stages and unknown, each with each
 
 
 def test_rankings_are_by_lift_then_popularity_and_of_released_cells_only() -> None:
