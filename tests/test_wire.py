@@ -68,6 +68,38 @@ def sum_of_both(name: str) -> dict[str, Any]:
     }
 
 
+def lookalike(name: str) -> dict[str, Any]:
+    return {
+        "job": name,
+        "purpose": "lookalike_modelling",
+        "protocol": "lookalike",
+        "requester": "shop",
+        "with": ["media"],
+        "match": {"on": ["phone", "email"], "mode": "keyed"},
+        "seed_flag": "shop/chosen_few_qv",
+        "features": ["media/spent_amount_wj"],
+        "curve": 2,
+        "privacy": {"noise": "off"},
+    }
+
+
+def segments(name: str, mode: str) -> dict[str, Any]:
+    reveal = "members" if mode == "exact" else "hidden"
+    return {
+        "job": name,
+        "purpose": "segmentation",
+        "protocol": "kmeans",
+        "mode": mode,
+        "requester": "shop",
+        "with": ["media"],
+        "match": {"on": ["phone", "email"], "mode": "keyed", "reveal": reveal},
+        "features": {"shop": ["visits_made_qv"], "media": ["spent_amount_wj"]},
+        "k": 2,
+        "iterations": 2,
+        "privacy": {"noise": "off"},
+    }
+
+
 def leaks(
     world: WireWorld, scanner: Scanner, services: tuple[str, ...] = SERVICES
 ) -> list[Finding]:
@@ -109,18 +141,23 @@ async def test_a_run_leaks_nothing(
         )
         plan = await world.run(dry_run=True, **question(JOB_NAMES[4]))
         summed = await world.run(**sum_of_both(JOB_NAMES[6]))
+        models = [
+            await world.run(**lookalike(JOB_NAMES[7])),
+            await world.run(**segments(JOB_NAMES[8], "grid")),
+            await world.run(**segments(JOB_NAMES[9], "exact")),
+        ]
         person = next(row[1] for row in tables["media"].rows if row[1])
         said = await world.desks["media"].consent("phone", person, "all", "all", "all", "withdrawn")
         later = await world.run(**question(JOB_NAMES[5]))
         world.snapshot()
-        outcomes = [noisy, exact, common, plan, summed, later]
-        assert [outcome.state for outcome in outcomes] == ["released"] * 6
+        outcomes = [noisy, exact, common, plan, summed, later, *models]
+        assert [(o.state, o.error) for o in outcomes] == [("released", None)] * 9
         assert refused.code == "unknown_attribute"
         assert UNKNOWN_ATTRIBUTE in refused.error["cause"]  # so the words did travel
         assert "1 row(s)" in said
         assert "recorded" in said
         patterns = list(secrets.of_run(world, [o.result for o in outcomes if o.result]))
-        for outcome in (noisy, exact, summed, later):
+        for outcome in (noisy, exact, summed, later, *models):
             record = world.nodes["shop"].ctx.records.record(outcome.job_id)
             patterns += secrets.commitment_key(record)
         stated = Scanner(secrets.of_statements(world))

@@ -34,11 +34,13 @@ HOBBIES = ["glider_flying_wj", "竹笛演奏会", "sourdough_wj"]
 DECIMALS = 4
 IDS = {"shop": {"email": "contact_mail_kz", "phone": "mobile_no_kz"},
        "media": {"email": "post_addr_wj", "phone": "handy_col_wj"}}  # fmt: skip
-TAGS = {"shop": {"loyalty_rank_qv": "loyalty_tier_kz"},
+TAGS = {"shop": {"loyalty_rank_qv": "loyalty_tier_kz", "chosen_few_qv": "chosen_col_kz",
+                 "visits_made_qv": "visits_col_kz"},
         "media": {"hobby_group_wj": "hobby_col_wj", "spent_amount_wj": "spent_col_wj"}}  # fmt: skip
 JOB_NAMES = ("keyed_question_zq", "ecdh_question_zq", "members_question_zq",
              "refused_question_zq", "planned_question_zq", "later_question_zq",
-             "summed_question_zq")  # fmt: skip
+             "summed_question_zq", "lookalike_question_zq", "grid_question_zq",
+             "exact_question_zq")  # fmt: skip
 UNKNOWN_ATTRIBUTE = "never_offered_tag_vb"
 REGION = "CN"
 # Secrets of a job that its own vault names; the others there are public or no secret.
@@ -47,8 +49,8 @@ ARRAYS_IN_VAULT = ("eligible", "rows_of_handles")
 MESSAGES_IN_VAULT = ("proposal", "offer", "offers")
 
 
-def companies(seed: int, n_left: int = 40, n_right: int = 48) -> dict[str, Company]:
-    """About half of the smaller table in common; dirty formatting, gaps, consents of two kinds."""
+def companies(seed: int, n_left: int = 80, n_right: int = 100) -> dict[str, Company]:
+    """About half of the larger table in common; dirty formatting, gaps, consents of two kinds."""
     print(f"seed {seed}")
     rng = random.Random(seed)
     people = [
@@ -60,29 +62,41 @@ def companies(seed: int, n_left: int = 40, n_right: int = 48) -> dict[str, Compa
         email, phone = people[i]
         return [email if rng.random() > 0.15 else "", phone if rng.random() > 0.15 else ""]
 
-    left = [[*ids(i), rng.choice(RANKS)] for i in range(n_left)]
+    def amount() -> str:
+        return f"{rng.randrange(2 * 10**12, 9 * 10**12) / 10**4:.4f}"
+
+    left = [[*ids(i), rng.choice(RANKS), "yes", amount()] for i in range(n_left)]
     right = [
-        [*ids(i), rng.choice(HOBBIES), f"{rng.randrange(2 * 10**12, 9 * 10**12) / 10**4:.4f}"]
+        [*ids(i), rng.choice(HOBBIES), amount()]
         for i in range(n_left - n_right // 2, n_left + n_right // 2)
     ]
     policy = {"min_cohort": 1, "noise": "optional", "reveal": "members"}
     common = {"default_region": REGION, "policy": policy}
     label = {"kind": "label", "category": "purchases", "column": "loyalty_tier_kz"}
+    chosen = {"kind": "flag", "category": "purchases", "column": "chosen_col_kz"}
+    visits = {"kind": "number", "category": "purchases", "column": "visits_col_kz",
+              "bounds": [1, 10**9], "decimals": DECIMALS}  # fmt: skip
     hobby = {"kind": "label", "category": "content", "column": "hobby_col_wj"}
     spent = {"kind": "number", "category": "behaviour", "column": "spent_col_wj",
              "bounds": [1, 10**9], "decimals": DECIMALS}  # fmt: skip
     said = [
         [row[0], purpose, "media", category, "given" if rng.random() > 0.1 else "refused"]
         for row in left
-        for purpose in ("audience_insight", "overlap_measurement")
+        for purpose in (
+            "audience_insight",
+            "overlap_measurement",
+            "segmentation",
+            "lookalike_modelling",
+        )
         for category in ("purchases", "content")
         if row[0]
     ]
     return {
         "shop": Company(
-            [*IDS["shop"].values(), "loyalty_tier_kz"], left,
+            [*IDS["shop"].values(), *TAGS["shop"].values()], left,
             common | {"ids": IDS["shop"],
-                      "attributes": {"loyalty_rank_qv": label | {"values": RANKS}}},
+                      "attributes": {"loyalty_rank_qv": label | {"values": RANKS},
+                                     "chosen_few_qv": chosen, "visits_made_qv": visits}},
             [["email", "purpose", "recipient", "category", "status"], *said],
         ),
         "media": Company(
@@ -126,8 +140,7 @@ def _table(party: str, company: Company) -> Iterator[Pattern]:
         for point in points:
             yield from scan.written(f"unblinded point of {kind}", point.tobytes())
     for row in company.rows:
-        if party == "media":
-            yield from scan.number("measured value", row[-1], DECIMALS)
+        yield from scan.number("measured value", row[-1], DECIMALS)
 
 
 def _own_keys(party: str, keys: Keys, gate: NodeGate) -> Iterator[Pattern]:
