@@ -23,9 +23,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from assent.report_lists import listings
+from assent.report_lists import derived, listings
 from assent.report_tables import (
     WITHHELD,
+    flow_table,
     number,
     size,
     standing_out,
@@ -174,8 +175,10 @@ def _job(index: int, result: Mapping[str, Any]) -> dict[str, Any]:
         "overlap": result.get("overlap") if released else None,
         "overlap_margin": _margin(privacy, "overlap"),
         "tables": tables(crossed, requester),
-        "lists": lists,
+        "lists": lists or (derived(result) if released else ()),
+        "flow": flow_table(result.get("flow") or []) if released else None,
         "cards": cards(result),
+        "own_tags": bool(result.get("segment_tags")),
         "count_margin": _margin(privacy, "count"),
         "withheld": withheld_counts(cells) if released else {},
         "cells": len(cells),

@@ -50,6 +50,18 @@ def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
         yield listing("Edges of the scores", list(_edges(edges)))
 
 
+def derived(result: Mapping[str, Any]) -> tuple[Listing, ...]:
+    """What a cross-tab's `then` made of the released cells."""
+    if not (found := result.get("stages")):
+        return ()
+    lines = [
+        {"stage": line["stage"], "people": line["count"],
+         "cells counted": f"{line['released']} of {line['cells']}"}
+        for line in found if line["cells"]
+    ]  # fmt: skip
+    return (listing("People by their highest stage at any company", lines),)
+
+
 def lookalike_listings(result: Mapping[str, Any]) -> Iterator[Listing]:
     """What was asked and, as far as this party has them, curve and model."""
     asked = result["lookalike"]

@@ -8,8 +8,8 @@ Section: contracts.md, result.json (centres, sizes).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 LEAST = 0.5  # deviations from the mean of all from which a feature is worth a word
@@ -31,8 +31,20 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class OwnTag:
+    """A tag that stands out among one company's own people of a segment, known to it alone."""
+
+    name: str
+    value: str
+    tgi: float
+
+
+@dataclass(frozen=True)
 class Card:
-    """number: the label of the segment's people.  people: None where withheld."""
+    """number: the label of the segment's people.  people: None where withheld.
+
+    tags: of the companies whose own part of the result this is.
+    """
 
     number: int
     people: int | None
@@ -40,6 +52,7 @@ class Card:
     english: str
     chinese: str
     features: tuple[Feature, ...]
+    tags: tuple[OwnTag, ...] = ()
 
 
 def cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
@@ -57,8 +70,15 @@ def cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
         english, chinese = _name([(names[j], apart[number][j]) for j in said], centre is not None)
         features = tuple(Feature(names[j], centre[j], apart[number][j]) for j in worth[:ON_CARD])
         size, withheld = result["sizes"][number], result["sizes_withheld"][number]
-        found.append(Card(number, size, withheld, english, chinese, features))
+        tags = tuple(_own_tags(result, number))
+        found.append(Card(number, size, withheld, english, chinese, features, tags))
     return _told_apart(found)
+
+
+def _own_tags(result: Mapping[str, Any], segment: int) -> Iterator[OwnTag]:
+    for party, segments in sorted((result.get("segment_tags") or {}).items()):
+        for tag in segments[segment] if segment < len(segments) else ():
+            yield OwnTag(f"{party}/{tag['attribute']}", tag["value"], tag["tgi"])
 
 
 def short_names(features: Sequence[str]) -> list[str]:
@@ -139,13 +159,10 @@ def _told_apart(found: Sequence[Card]) -> tuple[Card, ...]:
     """Names that are still alike get the number of their segment."""
     names = [card.english for card in found]
     return tuple(
-        Card(
-            card.number,
-            card.people,
-            card.withheld,
-            f"{card.english} ({card.number})",
-            f"{card.chinese}（{card.number}）",
-            card.features,
+        replace(
+            card,
+            english=f"{card.english} ({card.number})",
+            chinese=f"{card.chinese}（{card.number}）",
         )
         if names.count(card.english) > 1
         else card

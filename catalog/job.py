@@ -20,6 +20,7 @@ from catalog import lookalike, sums, vertical
 from catalog.federation import Federation
 from catalog.job_fields import Attributes, MatchedFile, Privacy, attribute_name
 from catalog.job_rules import check_against, check_alone, check_known, check_types
+from catalog.job_then import Then, ThenFile
 from catalog.vocabulary import MEASURES, PROTOCOLS, PROTOCOLS_BUILT
 from catalog.yaml import (
     Document,
@@ -70,6 +71,7 @@ class JobSpec:
     rho_nano: int = 20_000_000
     seed: int | None = None
     model: sums.Model | None = None  # of the protocols that sum over different people
+    then: Then | None = None  # what the requester makes of a released cross-tab
     vertical: vertical.Vertical | None = None  # k-means over the same people
     lookalike: lookalike.Lookalike | None = None
 
@@ -90,6 +92,8 @@ class JobSpec:
         features = self.vertical.attributes() if self.vertical is not None else ()
         if self.lookalike is not None:
             features = self.lookalike.attributes
+        if self.then is not None and self.then.non_personal:
+            features = (self.then.non_personal,)
         return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model, *features)))
 
     @property
@@ -123,6 +127,7 @@ class JobSpec:
             "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
             "seed": self.seed,
         }
+        found |= {} if self.then is None else {"then": self.then.canonical()}
         if self.vertical is not None:
             return found | {"vertical": self.vertical.canonical()}
         if self.lookalike is not None:
@@ -180,10 +185,12 @@ class _JobFile(MatchedFile):
     rows: Attributes = ()
     columns: Attributes = ()
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
+    then: ThenFile | None = None
 
     def question(self) -> dict[str, Any]:
         """What is asked, as fields of a JobSpec."""
-        return {"rows": self.rows, "columns": self.columns, "measures": self.measures}
+        then = None if self.then is None else self.then.then()
+        return {"rows": self.rows, "columns": self.columns, "measures": self.measures, "then": then}
 
 
 def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
@@ -344,6 +351,8 @@ def _from_plain(value: Any) -> JobSpec:
         fields["privacy"]["rho"] = Decimal(privacy["rho_nano"]) / _NANO
     if value["seed"] is not None:
         fields["seed"] = value["seed"]
+    if "then" in value:
+        fields["then"] = value["then"]
     if {"model", "vertical", "lookalike"} & set(value):
         for key in ("rows", "columns", "measures"):
             del fields[key]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalog import lookalike
+from catalog import job_then, lookalike
 from catalog.federation import Federation
 from catalog.yaml import Document, Where, nearest
 
@@ -81,8 +81,8 @@ def _check_crosstab(spec: JobSpec) -> _Found:
     return None
 
 
-# 4. lookalike: as `catalog.lookalike` says.
-_ALONE = (_check_parties, _check_psi, _check_crosstab, lookalike.check_alone)
+# 4. lookalike: as `catalog.lookalike` says; what follows a crosstab: as `catalog.job_then` says.
+_ALONE = (_check_parties, _check_psi, _check_crosstab, job_then.check_alone, lookalike.check_alone)
 
 
 def check_alone(spec: JobSpec, document: Document) -> None:
@@ -107,6 +107,8 @@ def check_against(spec: JobSpec, federation: Federation, document: Document) -> 
     for key, names in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.summed)):
         for name in names:
             _check_attribute(name, key, federation, document)
+    if (found := job_then.check_against(spec, federation)) is not None:
+        raise document.error(*found)
     check_types(spec, federation, document)
 
 

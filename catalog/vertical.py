@@ -18,7 +18,19 @@ from catalog.federation import Federation, PartyName
 from catalog.job_fields import JobName, MatchKeys, Privacy, Seed, distinct
 from catalog.sums import MAX_COLUMNS, Columns, init_of, ks_of, plain_number
 from catalog.vocabulary import PROTOCOLS, PURPOSES
-from catalog.yaml import Document, Number, Strict, Text, Where, Whole, Words, build, nearest, one_of
+from catalog.yaml import (
+    Document,
+    Number,
+    Strict,
+    Text,
+    Where,
+    Whole,
+    Words,
+    build,
+    nearest,
+    one_of,
+    wrong,
+)
 
 GRID, EXACT = "grid", "exact"
 KINDS = ("number", "flag")
@@ -71,6 +83,14 @@ class Vertical:
         }
 
 
+def _yes_or_no(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise wrong(
+            f'"{value}" is neither true nor false', "write stop_early: true or leave it out"
+        )
+    return value
+
+
 class VerticalFile(Strict):
     """The keys of a job of these modes; None where the mode decides."""
 
@@ -95,7 +115,7 @@ class VerticalFile(Strict):
     cells: Annotated[Whole, Field(ge=1, le=MAX_CELLS)] | None = None
     init: Annotated[tuple[tuple[Number, ...], ...], BeforeValidator(init_of)] = ()
     scale: Annotated[Text, one_of(("none", "zscore"))] = "none"
-    stop_early: Annotated[bool, Field(strict=True)] = False
+    stop_early: Annotated[bool, BeforeValidator(_yes_or_no)] = False
 
 
 def is_vertical(value: Mapping[str, Any]) -> bool:

@@ -158,7 +158,9 @@ def changes(
 ) -> Changes:
     """The events that make the imports of `log` say what `stated` says; none if they do."""
     batches = [batch for batch in log if len(batch)]
-    index = SubjectIndex(np.concatenate([stated.subjects, *(b.subjects for b in batches)]))
+    known_people = [stated.subjects, *(b.subjects for b in batches)]
+    index = SubjectIndex(np.concatenate(known_people) if batches else stated.subjects)
+    del known_people
     imported, every = Standing(index), Standing(index)
     scopes: dict[Scope, None] = dict.fromkeys(stated.scopes)
     for batch in batches:

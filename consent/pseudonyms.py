@@ -24,11 +24,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consent import column_sql
 from consent.records import SUBJECT_BYTES
-from protocol.encoding import length_prefixed
+from protocol.encoding import chunk_ranges, length_prefixed
 from protocol.secret import Secret
 
 KEY_VERSION = 1
 _BLOCK = 64  # of SHA-256, in bytes
+_ROWS = 1 << 19  # at once: DuckDB and Arrow hold some hundred bytes of each meanwhile
 
 # HMAC written out, because DuckDB has sha256 and no hmac: a million tokens in under a second
 # and both cores busy, where one Python call per person takes longer and holds the GIL.
@@ -58,22 +59,21 @@ class Pseudonyms:
         if len(ids) == 0:
             return np.zeros((0, SUBJECT_BYTES), np.uint8)
         padded = self._derived().ljust(_BLOCK, b"\0")
+        params = {
+            "outer": bytes(byte ^ 0x5C for byte in padded),
+            "inner": bytes(byte ^ 0x36 for byte in padded),
+            "kind": kind,
+        }
+        out = np.empty((len(ids), SUBJECT_BYTES), dtype=np.uint8)
         # order of an unordered scan is the order of the table (preserve_insertion_order)
         with column_sql.connection() as connection:
-            connection.register("ids", pa.table({"id": ids}))
-            found = connection.sql(
-                _HMAC,
-                params={
-                    "outer": bytes(byte ^ 0x5C for byte in padded),
-                    "inner": bytes(byte ^ 0x36 for byte in padded),
-                    "kind": kind,
-                },
-            ).to_arrow_table()
-        column = found["token"].combine_chunks()
-        fixed = pc.cast(column, pa.binary(SUBJECT_BYTES))
-        data = np.frombuffer(fixed.buffers()[1], dtype=np.uint8)
-        start = fixed.offset * SUBJECT_BYTES
-        return data[start : start + len(ids) * SUBJECT_BYTES].reshape(len(ids), SUBJECT_BYTES)
+            for a, b in chunk_ranges(len(ids), _ROWS):
+                connection.register("ids", pa.table({"id": ids[a:b]}))
+                found = connection.sql(_HMAC, params=params).to_arrow_table()
+                fixed = pc.cast(found["token"].combine_chunks(), pa.binary(SUBJECT_BYTES))
+                data = np.frombuffer(fixed.buffers()[1], dtype=np.uint8).reshape(-1, SUBJECT_BYTES)
+                out[a:b] = data[fixed.offset : fixed.offset + b - a]
+        return out
 
     def text(self, digest: bytes) -> str:
         """The token as people and receipts see it."""

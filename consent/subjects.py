@@ -10,9 +10,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from protocol.encoding import chunk_ranges
+
 U8 = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.int32]
 Cell = tuple[str, str, str]  # purpose, recipient, category
+_ROWS = 1 << 18  # looked for at once: three copies of their tokens are made
 
 
 class SubjectIndex:
@@ -46,10 +49,13 @@ class SubjectIndex:
 
     def find(self, tokens: U8) -> Codes:
         """int32[n]: the number of each token, -1 for one that is not in the set."""
-        tokens = np.ascontiguousarray(tokens)
         codes = np.full(len(tokens), -1, dtype=np.int32)
-        if not len(self._rows):
-            return codes
+        for a, b in chunk_ranges(len(tokens) if len(self) else 0, _ROWS):
+            self._look(np.ascontiguousarray(tokens[a:b]), codes[a:b])
+        return codes
+
+    def _look(self, tokens: U8, codes: Codes) -> None:
+        """Writes what `find` returns over the -1 of `codes`."""
         wanted = _prefix(tokens)
         place = np.searchsorted(self._prefixes, wanted)
         open_ = np.arange(len(tokens))
@@ -61,22 +67,25 @@ class SubjectIndex:
             codes[open_[same]] = place[open_[same]]
             open_ = open_[~same]
             place[open_] += 1
-        return codes
 
 
 def _sorted_distinct(tokens: U8) -> tuple[U8, Codes]:
     """The different rows, sorted by their first 8 bytes, and the place of each row in them."""
     rows = np.ascontiguousarray(tokens)
     order = np.argsort(_prefix(rows), kind="stable")
-    if _has_split_runs(rows[order]):
+    ordered = rows[order]
+    if _has_split_runs(ordered):
         # Two different tokens share 8 bytes (once in 10^7 tables of 10^6 people): sort by all.
         order = np.lexsort(rows.view("<u8").T[::-1])
-    rows = rows[order]
+        ordered = rows[order]
+    words = ordered.view("<u8")
     fresh = np.ones(len(rows), dtype=bool)
-    fresh[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    fresh[1:] = False
+    for word in words.T:  # one at a time: of whole rows a table of truths would be as large
+        fresh[1:] |= word[1:] != word[:-1]
     codes = np.empty(len(rows), dtype=np.int32)
     codes[order] = np.cumsum(fresh, dtype=np.int32) - 1
-    return rows[fresh], codes
+    return ordered if fresh.all() else ordered[fresh], codes
 
 
 def _prefix(rows: U8) -> npt.NDArray[np.uint64]:

@@ -242,6 +242,24 @@ def admitted_rows(session: Session, index: npt.NDArray[np.int64] | None = None) 
     return rows
 
 
+def described_rows(session: Session, index: npt.NDArray[np.int64]) -> EligibleRows:
+    """Rows that were admitted, with this party's own labels and flags beside those of the job:
+    for words about its own people, which stay here.  Only of categories that the job reads, so
+    that nobody is described by what they did not permit for this purpose.
+    """
+    admitted = session.vault.get_array("eligible")
+    if not bool(np.isin(index, admitted).all()):
+        raise ValueError("a row that was not admitted")
+    party, read = session.ctx.party, set(categories_read(session))
+    names = [
+        name
+        for name, attribute in party.attributes.items()
+        if attribute.kind != "number" and read.issuperset(party.categories(name))
+    ]
+    found: EligibleRows = session.ctx.dataset.eligible_rows(index, [], names)
+    return found
+
+
 def handles(session: Session, rows: Eligible) -> int:
     """Padded size that leaves this node; independent of the drawn dummies."""
     if session.spec.model is not None:

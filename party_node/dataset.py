@@ -144,10 +144,13 @@ class Dataset:
         self, index: Index, types: Sequence[str], attributes: Sequence[str]
     ) -> EligibleRows:
         """What a job may use of the rows `index` (ascending), which passed the gates."""
-        at = pa.array(index, pa.int64())
+        identifiers = {kind: self._matchable[kind] for kind in types}
+        if len(index) < self.rows:  # else they are all of them, and need not be copied
+            at = pa.array(index, pa.int64())
+            identifiers = {kind: column.take(at) for kind, column in identifiers.items()}
         return EligibleRows(
             index=index,
-            identifiers={kind: self._matchable[kind].take(at) for kind in types},
+            identifiers=identifiers,
             labels={n: self.labels(n, index) for n in attributes if n in self._labels},
             numbers={n: self.number(n, index) for n in attributes if n in self._numbers},
         )

@@ -149,7 +149,7 @@ class ExactRun:
 
     def take(self, task: Incoming, round_: int) -> State:
         """Reads what was nearest in a round, moves the centres, and says what follows."""
-        vault, most = self.session.vault, self.asked.iterations
+        vault = self.session.vault
         artifact = task.framed("nearest", exact_pb.NearestColumns)
         positions = codec.nearest_body(artifact, len(self.rows))
         labels = party.labels_of(positions, self.secrets(round_))
@@ -164,14 +164,23 @@ class ExactRun:
         else:
             moved = party.moved(self.own, labels, self.centres(round_ - 1))
             vault.put(f"centres-{round_}", np.ascontiguousarray(moved, dtype="<f8").tobytes())
-            people = int(self.own.real.sum())
-            other = people + 1
+            other = None
             if round_ > 1:
                 other = party.changed(self.own, labels, self.labels(round_ - 1))
-            settled = self.asked.stop_early and other < SETTLED * people
-            state = State(other == 0, round_ == most or settled, round_)
+            state = after(self.asked, round_, other, len(self.people))
         vault.put(f"state-{round_}", json.dumps(vars(state)).encode())
         return state
+
+
+def after(asked: Vertical, round_: int, changed: int | None, people: int) -> State:
+    """What follows a round in which centres moved; all parties come to the same.
+
+    changed: how many people changed cluster since the round before, None in the first.
+    """
+    if changed is None:
+        return State(final=False, last=round_ == asked.iterations, iterations=round_)
+    settled = asked.stop_early and changed < SETTLED * people
+    return State(changed == 0, settled or round_ == asked.iterations, round_)
 
 
 def row_at_place(

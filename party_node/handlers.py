@@ -29,6 +29,7 @@ from party_node.job_log import STAGE
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
 from party_node.session import NodeContext, Session
+from party_node.spare_memory import MANY_ROWS, give_back
 from party_node.steps import Handler, Incoming, Outgoing
 from protocol import identity, transcript
 from protocol.errors import AssentError, Failed, ProtocolViolation, Refused, from_info
@@ -83,6 +84,13 @@ def handlers(ctx: NodeContext) -> dict[str, RunnerHandler]:
 
 def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
     def run(task: StepTask) -> StepOutput:
+        try:
+            return step(task)
+        finally:
+            if ctx.dataset.rows >= MANY_ROWS:
+                give_back()
+
+    def step(task: StepTask) -> StepOutput:
         if not 1 <= task.attempt <= MAX_ATTEMPTS:
             raise ProtocolViolation("equivocation", "the coordinator starts a job over too often")
         session = Session(ctx, task.job, task.attempt)

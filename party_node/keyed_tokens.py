@@ -16,10 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from consent import column_sql
+from protocol.encoding import chunk_ranges
 from protocol.psi.tokens import TOKEN, KeyedPrf, type_key
 from protocol.secret import Secret
 
 _BLOCK = 64  # SHA-256's input block
+_ROWS = 1 << 19  # at once: DuckDB and Arrow hold some hundred bytes of each meanwhile
 # sha256() answers in hex: 32 characters are the first 16 bytes.
 _QUERY = """
 SELECT unhex(sha256($outer || unhex(sha256($inner || encode(id))))[1:32]) AS token FROM ids
@@ -37,19 +39,21 @@ class DuckDbPrf:
             "inner": bytes(byte ^ 0x36 for byte in key),
             "outer": bytes(byte ^ 0x5C for byte in key),
         }
+        out = np.zeros((len(ids), TOKEN), dtype=np.uint8)
         with column_sql.connection() as connection:  # the order of a table is kept by default
-            connection.register("ids", pa.table({"id": ids}))
-            column = connection.sql(_QUERY, params=blocks).to_arrow_table().column("token")
-        return _fixed(column)
+            for a, b in chunk_ranges(len(ids), _ROWS):
+                connection.register("ids", pa.table({"id": ids[a:b]}))
+                found = connection.sql(_QUERY, params=blocks).to_arrow_table()
+                _place(found.column("token"), out[a:b])
+        return out
 
 
 def duckdb_prf(k: bytes) -> KeyedPrf:
     return DuckDbPrf(Secret(k))
 
 
-def _fixed(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """A binary column of 16-byte values and nulls as uint8[n, 16]."""
-    out = np.zeros((len(column), TOKEN), dtype=np.uint8)
+def _place(column: pa.ChunkedArray, out: npt.NDArray[np.uint8]) -> None:
+    """Puts a binary column of 16-byte values and nulls into uint8[n, 16]."""
     start = 0
     for chunk in column.chunks:
         fixed = chunk.cast(pa.binary(TOKEN))
@@ -61,4 +65,3 @@ def _fixed(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
         else:
             out[start : start + len(fixed)] = rows
         start += len(fixed)
-    return out

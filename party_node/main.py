@@ -23,6 +23,7 @@ from consent.replica import WINDOW_SECONDS
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
+from party_node.spare_memory import give_back
 from party_node.transfer import AGAIN
 from protocol.errors import BadInput
 from protocol.identity import Card, Keys
@@ -110,6 +111,7 @@ async def _serve(
     from party_node.node import Node
     from party_node.profile import Profile
     from party_node.profile_desk import ProfileDesk
+    from party_node.session import nothing_to_do
     from protocol.transport.client import CoordinatorClient
 
     stop = asyncio.Event()
@@ -120,6 +122,7 @@ async def _serve(
     started = time.monotonic()
     notices = load_notices(party.notices) if party.notices else None
     dataset = await asyncio.to_thread(Dataset.load, party)
+    give_back()
     _log.info("%d rows loaded in %.1f s", dataset.rows, time.monotonic() - started)
     state["doing"] = "computing tags"
     profile = await asyncio.to_thread(Profile.open, party, dataset, data, time.time)
@@ -151,10 +154,12 @@ async def _serve(
         f"sqlite:///{data}/witness.sqlite", trust.logs(), [witness_signer(keys, party.name)],
         time.time,
     )  # fmt: skip
+    freshen = nothing_to_do if profile is None else profile.refresh_models
     node = Node.build(
         party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
         dataset=dataset, gate=gate, kernel=kernel, curve=lambda: Curve(os.cpu_count() or 1),
         port=port, log_job=consent_port.log_job, folder=data, now=time.time, random=os.urandom,
+        freshen=freshen,
         freshness=window,
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
@@ -177,6 +182,7 @@ async def _serve(
     tasks, stack = [cosigning, importing], AsyncExitStack()
     if not stop.is_set():
         importing.result()  # raises what is wrong with the file or the ledger
+        give_back()
         tasks = [cosigning, asyncio.create_task(gate.follow()), asyncio.create_task(node.run())]
         if collaboration.portal is not None:
             tasks.append(asyncio.create_task(answer_people(node, collaboration, keys)))

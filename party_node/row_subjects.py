@@ -37,11 +37,13 @@ def tokens_of(pseudonyms: Pseudonyms, kind: str, identifiers: Identifiers) -> To
     ids = identifiers.all_identifiers(kind)
     valid = pc.is_valid(ids)
     rows = np.flatnonzero(valid.to_numpy(zero_copy_only=False))
-    return rows, pseudonyms.tokens(kind, ids.filter(valid))
+    return rows, pseudonyms.tokens(kind, ids.filter(valid) if ids.null_count else ids)
 
 
 def row_subjects(tokens: Mapping[str, Tokens], rows: int) -> RowSubjects:
-    index, codes = SubjectIndex.numbering(np.concatenate([found for _, found in tokens.values()]))
+    every = [found for _, found in tokens.values()]
+    whole = every[0] if len(every) == 1 else np.concatenate(every)
+    index, codes = SubjectIndex.numbering(whole)
     columns = []
     start = 0
     for places, found in tokens.values():

@@ -69,9 +69,16 @@ class KeyMaker:
         return PublicKey.from_bytes(data, 8 * len(data))
 
 
+def nothing_to_do() -> None:
+    """For a party without tags."""
+
+
 @dataclass(frozen=True)
 class NodeContext:
-    """Everything a step may use; no step reaches further."""
+    """Everything a step may use; no step reaches further.
+
+    freshen: computes the tags that are made from what an earlier job left, if it left it since.
+    """
 
     name: str
     keys: Keys
@@ -94,6 +101,7 @@ class NodeContext:
     random: Callable[[int], bytes]
     make_key: KeyMaker
     freshness: float = 300.0
+    freshen: Callable[[], object] = nothing_to_do
 
 
 @dataclass(frozen=True)

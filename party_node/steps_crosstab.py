@@ -13,7 +13,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from pyroaring import BitMap
 
-from party_node import admission, outcome
+from party_node import admission, outcome, recommendations
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import question
@@ -142,6 +142,8 @@ def open_result(session: Session, task: Incoming) -> Outgoing:
     totals = open_outputs(spec, ctx.kernel, session.paillier_key, outputs)
     table = release(spec, totals)
     result = outcome.crosstab_result(session, spec, table)
+    if session.spec.then is not None and session.spec.then.recommend:
+        recommendations.write(session, spec, table.cells)
     ctx.records.put(session.job_id, "result", result)
     ctx.records.keep_answer(*question(session), result)
     commitment = outcome.sign_result(session, result)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from pyroaring import BitMap
 
-from party_node import admission, local_files, outcome
+from party_node import admission, local_files, outcome, segment_tags
 from party_node.exact_rounds import ExactRun, State
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
@@ -227,3 +227,4 @@ def _write_labels(session: Session, run: ExactRun, round_: int) -> None:
     order = np.argsort(run.people)
     local = Local("labels", {"label": near[order]})
     local_files.write(session.ctx.folder, session.spec.name, run.people[order], local)
+    segment_tags.keep(session, run.people[order], near[order])

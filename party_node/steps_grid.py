@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from party_node import admission, local_files, outcome
+from party_node import admission, local_files, outcome, segment_tags
 from party_node.grid_terms import asked_of, cells_plan, question_of, sigmas
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
@@ -172,6 +172,7 @@ def _write_labels(session: Session, segments_of_cells: npt.NDArray[np.uint8]) ->
     values = np.ma.array(found, mask=found == NOBODY)
     local = Local("labels", {"label": values})
     local_files.write(session.ctx.folder, session.spec.name, index[still], local)
+    segment_tags.keep(session, index[still], values)
 
 
 # -- what is said about cells ------------------------------------------------------------------

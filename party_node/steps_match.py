@@ -44,7 +44,7 @@ def tokens(session: Session, task: Incoming) -> Outgoing:
     types = list(session.spec.match.on)
     rows = matchable(session.spec, admission.admitted_rows(session))
     prf = session.ctx.prf(k)
-    found = [prf.tokens(kind, rows.identifiers[kind]) for kind in types]
+    found = (prf.tokens(kind, rows.identifiers[kind]) for kind in types)
     table = assemble(rows, types, found, k, handles[session.ctx.name], session.ctx.random)
     _keep(session, table)
     return Outgoing(tokens_head(table.tokens, len(types)), _chunks(table.tokens))

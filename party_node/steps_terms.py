@@ -33,6 +33,7 @@ def offer(session: Session, task: Incoming) -> Outgoing:
     ctx.records.seen(session.job_id, listed, spec.requester, said)
     check_own_part(session)
     if not session.vault.has("offer"):
+        ctx.freshen()
         rows = admission.eligible(session)
         message = pb.Offer(
             party=ctx.name,
@@ -77,6 +78,10 @@ def check_own_part(session: Session) -> None:
         if summed != (attribute.kind == "number"):
             want = "a number" if summed else "a label or a flag"
             raise _unfit(session, f"{ctx.name}/{name} is a {attribute.kind}, the job needs {want}")
+    if spec.then is not None and spec.then.non_personal and session.is_requester:
+        switch = spec.then.non_personal.partition("/")[2]
+        if ctx.party.attributes[switch].kind != "flag":
+            raise _unfit(session, f"{ctx.name}/{switch} is no flag, non_personal needs one")
     for kind in spec.match.on:
         if kind not in ctx.party.ids:
             raise _unfit(session, f"{ctx.name} has no identifier of type {kind}")
@@ -146,7 +151,9 @@ def question(session: Session) -> tuple[str, str]:
     """Names the question and the state of all data it is asked of (section 5, rule 3)."""
     asked = dict(session.spec.canonical())
     # A job that leaves a file at each party, named after it, is the same one under its name only.
-    forgotten = ("job", "seed") if session.spec.protocol not in LEAVE_FILES else ()
+    then = session.spec.then
+    leaves = session.spec.protocol in LEAVE_FILES or (then is not None and then.recommend > 0)
+    forgotten = () if leaves else ("job", "seed")
     for key in forgotten:
         asked.pop(key, None)
     versions = length_prefixed(

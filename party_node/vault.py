@@ -38,10 +38,11 @@ class Vault:
     def put(self, name: str, value: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         nonce = os.urandom(_NONCE)
-        sealed = nonce + self._cipher().encrypt(nonce, value, self._about(name))
+        sealed = self._cipher().encrypt(nonce, value, self._about(name))
         temporary = self.folder / f".{name}.part"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            file.write(nonce)
             file.write(sealed)
             file.flush()
             os.fsync(file.fileno())

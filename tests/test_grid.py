@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from fractions import Fraction
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -60,6 +61,16 @@ def tables(seed, common=150, own=30, policy=None):
                 "visits": number | {"bounds": [0, 60]}}},
         ),
     }  # fmt: skip
+
+
+class NotedNoise(SeededNoise):
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.drawn = []
+
+    def sample(self, scale, n):
+        self.drawn.append((scale, n))
+        return super().sample(scale, n)
 
 
 def job(**changes):
@@ -150,10 +161,11 @@ async def test_with_noise_both_pay_and_nothing_but_what_the_page_says_crosses(
 ):
     companies = tables(2)
     heard: dict[str, list[bytes]] = {}
+    noise, drawn = NotedNoise(5), {}
     for kind in ("aggregate_cells", "segments"):
         step = handlers.STEPS[kind]
 
-        def watched(session, task, step=step):
+        def watched(session, task, step=step, kind=kind):
             seal = type(session).seal
 
             def heard_seal(self, recipient, name, data):
@@ -162,10 +174,13 @@ async def test_with_noise_both_pay_and_nothing_but_what_the_page_says_crosses(
 
             with monkeypatch.context() as inner:
                 inner.setattr(type(session), "seal", heard_seal)
-                return step(session, task)
+                before = len(noise.drawn)
+                made = step(session, task)
+                drawn[kind] = noise.drawn[before:]
+                return made
 
         monkeypatch.setitem(handlers.STEPS, kind, watched)
-    async with World(tmp_path, companies, noise=SeededNoise(5)) as world:
+    async with World(tmp_path, companies, noise=noise) as world:
         outcome = await world.run(**job(privacy={"rho": 10}, seed=1, init="auto"))
         plan = await world.run(dry_run=True, **job(privacy={"rho": 10}))
         # The stored answer: the same question of the same people is not paid twice.
@@ -186,6 +201,12 @@ async def test_with_noise_both_pay_and_nothing_but_what_the_page_says_crosses(
     (said,) = heard["segments"]
     assert len(grid_pb2.CellSegments.FromString(said).segments) == 5
     assert len(said) == 2 + 5
+    # Of counts under the noise of both: each draws for 5 × 5 cells and the overlap.
+    rounds = [n for _, n in drawn["aggregate_cells"][:-2]]
+    assert len(rounds) == 3 * (1 + 4 + 2)
+    assert sorted(n for _, n in drawn["aggregate_cells"][-2:]) == [1, 25]
+    assert sorted(n for _, n in drawn["segments"]) == [1, 25]
+    assert {scale.rho for scale, _ in drawn["segments"]} == {Fraction(5, 2)}
     # σ: half of rho for the table, of two measures, by both parties; a quarter of 10 for each.
     sigmas = outcome.result["privacy"]["sigmas"]
     assert sigmas["count"] == pytest.approx(2**0.5 / (2 * 2.5) ** 0.5, rel=1e-5)

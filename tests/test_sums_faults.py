@@ -32,8 +32,11 @@ STEPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", [KILL_NODE, KILL_COORDINATOR])
-@pytest.mark.parametrize("moment", [BEGIN, MADE, COMMITTED, TOLD])
+# What a sum adds are its steps; all moments of a step are in test_faults.
+@pytest.mark.parametrize(
+    ("moment", "answer"),
+    [(BEGIN, KILL_NODE), (MADE, KILL_NODE), (COMMITTED, KILL_COORDINATOR), (TOLD, KILL_NODE)],
+)
 async def test_killed_at_every_step(tmp_path, moment, answer):
     tables = companies(21, (20, 25, 15))
     async with FaultyWorld(tmp_path, tables, on=once(moment, answer)) as world:

@@ -152,10 +152,9 @@ class Curve:
         """The ecdh upload: as `tokens.assemble`, with blinded points in the place of tokens."""
         missing = sum(rows.identifiers[kind].null_count for kind in types)
         seen = _Steps(progress, len(types) * len(rows) - missing)
-        found = []
-        for kind in types:
-            ids = rows.identifiers[kind]
-            found.append(self.hash_blinded(kind, ids, scalar, seen.part()))
+        found = (
+            self.hash_blinded(kind, rows.identifiers[kind], scalar, seen.part()) for kind in types
+        )
 
         def agreed(kind: str, names: list[bytes]) -> Bytes:
             # K makes them: H, which could hash labels alone, cannot tell a dummy from a person.
@@ -166,7 +165,7 @@ class Curve:
             # Not multiplied: a uniform point times a scalar is a uniform point.
             return self.random_points(n, random)
 
-        return fill(rows, types, found, k, handles, random, agreed, fresh)
+        return fill(rows, types, POINT, found, k, handles, random, agreed, fresh)
 
     def _spread(
         self, n: int, some: Callable[[int, int, Bytes], None],

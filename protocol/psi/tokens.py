@@ -10,7 +10,7 @@ Source: protocols.md section 1.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,13 +81,14 @@ def hashlib_prf(k: bytes) -> KeyedPrf:
 
 
 def assemble(
-    rows: EligibleRows, types: Sequence[str], found: Sequence[npt.NDArray[np.uint8]],
+    rows: EligibleRows, types: Sequence[str], found: Iterable[npt.NDArray[np.uint8]],
     k: bytes, handles: int, random: Random,
 ) -> HandleTable:  # fmt: skip
     """The keyed upload: rows, agreed dummies and padding, shuffled together.
 
-    found: per type the tokens of all rows, uint8[n, 16]; what stands where the identifier
-    is null is replaced by a random token.  handles: as announced (`padding.handles_for`).
+    found: per type the tokens of all rows, uint8[n, 16], each asked for when the one before is
+    placed; what stands where the identifier is null is replaced by a random token.
+    handles: as announced (`padding.handles_for`).
     """
 
     def fresh(n: int) -> npt.NDArray[np.uint8]:
@@ -96,6 +97,7 @@ def assemble(
     return fill(
         rows,
         types,
+        TOKEN,
         found,
         k,
         handles,
@@ -117,8 +119,8 @@ def agreed_tokens(k: bytes, kind: str, names: Sequence[bytes]) -> npt.NDArray[np
 
 
 def fill(
-    rows: EligibleRows, types: Sequence[str], found: Sequence[npt.NDArray[np.uint8]],
-    k: bytes, handles: int, random: Random,
+    rows: EligibleRows, types: Sequence[str], width: int,
+    found: Iterable[npt.NDArray[np.uint8]], k: bytes, handles: int, random: Random,
     agreed: Callable[[str, list[bytes]], npt.NDArray[np.uint8]],
     fresh: Callable[[int], npt.NDArray[np.uint8]],
 ) -> HandleTable:  # fmt: skip
@@ -133,17 +135,16 @@ def fill(
     if n + n_dummies > handles:
         raise ValueError(f"{n} rows and {n_dummies} dummies do not fit {handles} handles")
     place = permutation(handles, random)  # place[i]: handle of the i-th of rows, dummies, padding
-    width = found[0].shape[1]
     tokens = np.empty((handles, len(types) * width), dtype=np.uint8)
-    for position, kind in enumerate(types):
+    for position, (kind, own) in enumerate(zip(types, found, strict=True)):
         column = tokens[:, position * width : (position + 1) * width]
         have = np.ones(n, dtype=np.bool_)
         if rows.identifiers[kind].null_count:
             have = rows.identifiers[kind].is_valid().to_numpy(zero_copy_only=False)
         if have.all():
-            column[place[:n]] = found[position]
+            column[place[:n]] = own
         else:
-            column[place[:n][have]] = found[position][have]
+            column[place[:n][have]] = own[have]
         private = [place[:n][~have], place[n + n_dummies :]]
         start = n
         for agreeing, count in sets:

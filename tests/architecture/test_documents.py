@@ -128,12 +128,16 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
 
 def test_the_demos_files_load(tmp_path: Path) -> None:
     from assent.demo_data import write_demo
+    from assent.demo_winback_data import write_winback
     from catalog.federation import load_federation
     from catalog.job import load_jobs
 
     files = write_demo(tmp_path, retailer_rows=50, media_rows=60, common=20)
     federation = load_federation(files.federation)
     assert [job.name for job in load_jobs(files.job, federation)] == ["overlap", "tier_by_interest"]
+    story = write_winback(tmp_path / "winback", shop=60, media=70, common=40)
+    jobs = load_jobs(story.job, load_federation(story.federation))
+    assert jobs[0].name == "winback_by_interest"
 
 
 # -- who learns what -----------------------------------------------------------------------

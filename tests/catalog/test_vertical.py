@@ -45,7 +45,7 @@ def test_what_a_file_leaves_out_follows_from_the_mode():
         GRID | {"init": INIT, "match": {"on": ["email"], "mode": "ecdh", "reveal": "hidden"}},
         GRID | {"init": "auto", "privacy": {"rho": 0.25}},
         EXACT | {"init": INIT, "iterations": 3, "privacy": {"noise": "off"}},
-        EXACT | {"match": {"reveal": "members"}, "scale": "zscore"},
+        EXACT | {"match": {"reveal": "members"}, "scale": "zscore", "stop_early": True},
     ],
 )
 def test_the_canonical_form_gives_the_job_back(fields):
@@ -82,6 +82,8 @@ def test_the_canonical_form_gives_the_job_back(fields):
         (EXACT | {"iterations": 11}, "write at most 10"),
         (EXACT | {"restarts": 2}, "mode exact has one start"),
         (EXACT | {"cells": 6}, "mode exact has no local cells"),
+        (EXACT | {"stop_early": "soon"}, "neither true nor false"),
+        (GRID | {"stop_early": True}, "mode grid has one"),
     ],
 )
 def test_bad_files_are_refused_in_words(fields, words):

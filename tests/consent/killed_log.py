@@ -33,7 +33,7 @@ class Dying:
 
 
 class Watched:
-    """A store whose every call is a step before and a step after."""
+    """A store whose every call is a step; before a call is after the one before it."""
 
     def __init__(self, real: Any, dying: Dying) -> None:
         self._real = real
@@ -43,7 +43,6 @@ class Watched:
         real = getattr(self._real, name)
 
         def call(*arguments: Any) -> Any:
-            self._dying.step()
             answer = real(*arguments)
             self._dying.step()
             return answer
@@ -54,11 +53,9 @@ class Watched:
 class WatchedLog(Watched):
     @contextmanager
     def writing(self, epoch: int) -> Iterator[LogTransaction]:
-        self._dying.step()
         with self._real.writing(epoch) as tx:
             self._dying.step()
-            yield WatchedTransaction(tx, self._dying)
-            self._dying.step()  # written, not yet committed
+            yield WatchedTransaction(tx, self._dying)  # its last step: not yet committed
         self._dying.step()
 
 
@@ -69,12 +66,10 @@ class WatchedTransaction:
         self.head: StoredHead = real.head
 
     def add(self, entries: Sequence[bytes], tiles: Tiles, size: int, root: bytes) -> None:
-        self._dying.step()
         self._real.add(entries, tiles, size, root)
         self._dying.step()
 
     def put_checkpoint(self, size: int, note: str) -> None:
-        self._dying.step()
         self._real.put_checkpoint(size, note)
         self._dying.step()
 

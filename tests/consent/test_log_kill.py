@@ -88,7 +88,7 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
         killed += 1
         survived(logs.sqlite(folder), answered)
         shutil.rmtree(folder)
-    assert ended > 100  # the writer has so many steps that something was tested
+    assert ended > 50  # the writer has so many steps that something was tested
     assert killed == ended - 1
 
 

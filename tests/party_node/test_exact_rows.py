@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from catalog.job import parse_jobs
-from party_node.exact_rounds import row_at_place
+from party_node.exact_rounds import State, after, row_at_place
 from party_node.exact_rows import layout, matchable, values
 from protocol.errors import ProtocolViolation, Refused
 from protocol.kmeans.exact import codec
@@ -113,3 +113,23 @@ def test_artifacts_that_are_not_those_of_the_job(tmp_path):
         codec.masked(short)
     short.write_bytes(head + bytes(48))
     assert codec.masked(short).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("round_", "changed", "early", "final", "last"),
+    [
+        (1, None, True, False, False),
+        (2, 0, False, True, False),  # nobody changed cluster: these labels are the last
+        (2, 1, False, False, False),
+        (2, 1, True, False, True),  # 1 of 2,000 is under 0.1 %
+        (2, 2, True, False, False),  # 2 of 2,000 is not
+        (3, 900, False, False, True),  # as often as was asked for
+        (3, 0, False, True, True),
+    ],
+)
+def test_when_it_is_over(round_, changed, early, final, last):
+    asked = job(iterations=3, stop_early=early).vertical
+    found = after(asked, round_, changed, 2000)
+    assert (found.final, found.iterations) == (final, round_)
+    assert found.last == last
+    assert after(job(iterations=1).vertical, 1, None, 2000) == State(False, True, 1)

@@ -8,7 +8,10 @@ import pytest
 from protocol.errors import Failed
 from protocol.ltv import bg_nbd, gamma_gamma, newton
 from protocol.ltv.cells import HistoryGrid, SpendingGrid, denoised
+from protocol.ltv.model import Ltv
+from protocol.rows import EligibleRows, Number
 from protocol.secure_sum.exact import exact_squares, exact_sum
+from protocol.secure_sum.model import Column, Ground
 from tests.reference import ltv_oracle
 
 
@@ -92,6 +95,31 @@ def test_a_climb_survives_the_state_between_rounds():
     assert newton.from_json(newton.to_json(start)) == start
     told = newton.answer(start, -1.5, [0.1, 0.2], [-1.0, 0.1, -2.0])
     assert newton.from_json(newton.to_json(told)) == told
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [({"frequency": 2, "recency": 3000, "T": 3000, "monetary": 5000}, "does not determine"),
+     ({"frequency": 0, "recency": 0, "T": 3000}, "does not determine how often people buy")],
+)  # fmt: skip
+def test_data_that_determines_nothing_is_said_to(row, words):
+    """Everybody came back in the same way; nobody came back.  Rounds without encryption."""
+    bounds = {"frequency": (60, 0), "recency": (4000, 2), "T": (4000, 2), "monetary": (30000, 2)}
+    columns = tuple(
+        Column(name, "number", lo=0, hi=bounds[name][0], decimals=bounds[name][1]) for name in row
+    )
+    settings = {"horizon": "39", "discount": "0"}
+    model = Ltv(Ground(tuple(row), {"a": columns}, {"a": 120}, 0, 20, settings, 1))
+    numbers = {
+        c.attribute: Number(np.full(120, row[c.attribute]), np.zeros(120, bool), c.lo, c.hi,
+                            c.decimals)
+        for c in columns
+    }  # fmt: skip
+    rows, turn = EligibleRows(np.arange(120), {}, numbers=numbers), model.begin()
+    with pytest.raises(Failed, match=words) as caught:
+        for _ in range(model.rounds + 1):
+            turn = model.advance(turn, model.vector(turn.question, "a", rows))
+    assert caught.value.info.code == "not_identified"
 
 
 def test_every_person_is_in_one_cell():
