@@ -91,10 +91,10 @@ def tiers(draw: st.DrawFn, names: list[str]) -> Measure:
     )
     levels = [Level(names[0])]
     for name, at, low in zip(names[1:], reach, keep, strict=True):
-        grace = draw(st.none() | st.builds(Span, st.integers(1, 20), st.just("day")))
+        grace = draw(st.none() | st.builds(Span, st.integers(1, 40), st.just("day")))
         levels.append(Level(name, at, min(at, low), grace))
     rules = Tiers(
-        Span(draw(st.integers(1, 9)), "day"), f"2026-0{draw(st.integers(1, 4))}-01T00:00:00",
+        Span(draw(st.integers(4, 20)), "day"), f"2026-0{draw(st.integers(1, 4))}-01T00:00:00",
         tuple(levels), draw(st.sampled_from(["one", "earned"])),
     )  # fmt: skip
     of = draw(st.sampled_from(["purchase", "purchase.amount", "cart"]))

@@ -104,7 +104,7 @@ def computed(made: TagSet, name: str, folder: Path, store: ProfileStore = STORE)
 
 
 @given(tags())
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_tag(tag: Tag) -> None:
     made = TagSet("c", {"t": tag}, order=("t",))
     expected = [value_of(made, "t", person, AS_OF) for person in PEOPLE]
