@@ -85,6 +85,13 @@ def node_run(
             help="Seconds that the consents which a quorum of witnesses has seen may be old.",
         ),
     ] = 300.0,
+    new_log: Annotated[
+        bool,
+        typer.Option(
+            "--new-log",
+            help="Once, after the operator began new logs: say there again what people have said.",
+        ),
+    ] = False,
     sandbox: InSandbox = False,
 ) -> None:  # fmt: skip
     """Run this company's node; it only dials out."""
@@ -92,7 +99,7 @@ def node_run(
 
     run(
         party, collaboration, data, keys or data / "keys", sandbox=sandbox, ingest=ingest,
-        window=window,
+        window=window, new_log=new_log,
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from party_node.row_subjects import Identifiers, Tokens, row_subjects, tokens_of
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
+REPLICA = "consent_replica.sqlite"
 POLL_SECONDS = 15.0
 WITNESS_PAUSE = 1.0
 QUORUM_PAUSE = 0.2
@@ -111,8 +112,7 @@ class NodeGate:
         The consent service must be reachable the first time only: it names the log.
         trust: whose signatures count under that log.
         """
-        sealed = Secret(_derive(storage, b"assent/consent-replica/v1"))
-        replica = Replica(folder / "consent_replica.sqlite", party, trust, sealed, window)
+        replica = replica_at(folder / REPLICA, party, trust, storage, window)
         head = await asyncio.to_thread(replica.head) or await port.hello()
         # The pseudonym key is of its own use: never the matching key, never the storage key itself.
         key = Secret(_derive(storage, b"assent/consent-subjects/v1"))
@@ -384,6 +384,14 @@ class NodeGate:
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def replica_at(
+    path: Path, party: str, trust: Trust, storage: Secret, window: float = WINDOW_SECONDS
+) -> Replica:
+    return Replica(
+        path, party, trust, Secret(_derive(storage, b"assent/consent-replica/v1")), window
+    )
 
 
 def _derive(key: Secret, info: bytes) -> bytes:

@@ -149,6 +149,22 @@ class JobHistory:
         if gone:
             self._wipe()
 
+    def renamed(self, old: Keys, new: Keys) -> None:
+        """Pseudonyms are made anew, as those of another log: people keep their numbers.
+
+        old, new: uint64[n], first bytes of the same people's pseudonyms.  A second time it
+        changes nothing.
+        """
+        if not len(old):
+            return
+        order = np.argsort(old, kind="stable")
+        with self._lock, self._engine.begin() as db:
+            for first, held in self._chunks(db):
+                at = order[np.searchsorted(old, held, sorter=order).clip(max=len(old) - 1)]
+                keys = np.where(old[at] == held, new[at], held).astype("<u8").tobytes()
+                db.execute(_NUMBERS.update().where(_NUMBERS.c.first == first).values(keys=keys))
+            self._of_rows = None
+
     def _wipe(self) -> None:
         """What the write-ahead log still holds of before."""
         raw: Any = self._engine.raw_connection()

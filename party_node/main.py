@@ -43,11 +43,12 @@ _log = logging.getLogger("assent.node")
 
 def run(
     party_file: Path, collaboration_file: Path, data: Path, keys_folder: Path, *, sandbox: bool,
-    ingest: int = 0, window: float = WINDOW_SECONDS,
+    ingest: int = 0, window: float = WINDOW_SECONDS, new_log: bool = False,
 ) -> None:  # fmt: skip
     """Blocks until SIGTERM or SIGINT.  Raises BadInput before anything is dialled.
 
-    window: seconds that the newest consents that a quorum has seen may be old.
+    window: seconds that the newest consents that a quorum has seen may be old.  new_log: the
+    consent service may show another log than before; see `party_node.new_log`.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     party = load_party(party_file)
@@ -75,6 +76,7 @@ def run(
                     sandbox=sandbox,
                     ingest=ingest,
                     window=window,
+                    new_log=new_log,
                 )
             )
     finally:
@@ -97,7 +99,7 @@ def _lock(data: Path) -> TextIO:
 
 async def _serve(
     party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: Kernel,
-    *, sandbox: bool, ingest: int, window: float,
+    *, sandbox: bool, ingest: int, window: float, new_log: bool,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
     from consent.trust import Trust, witness_signer
@@ -105,6 +107,7 @@ async def _serve(
     from party_node.console.serve import serving_console
     from party_node.control import serve
     from party_node.desk import Desk
+    from party_node.new_log import carry, set_aside
     from party_node.node import Node
     from party_node.profile import Profile
     from party_node.profile_desk import ProfileDesk
@@ -131,6 +134,8 @@ async def _serve(
     consent_port = ConsentClient(consent, keys)
     trust = Trust.of(collaboration)
     port = CoordinatorClient(coordinator, keys)
+    if new_log:
+        await set_aside(data, party.name, trust, keys.storage, consent_port)
     gate = await NodeGate.open(
         party=party.name,
         parties=list(collaboration.parties),
@@ -164,7 +169,15 @@ async def _serve(
     cosigning = asyncio.create_task(gate.witness(lambda: consent_port.witness(witness)))
     waiter = asyncio.create_task(stop.wait())
     state["doing"] = "recording consents"
-    importing = asyncio.create_task(import_consents(gate, party))
+
+    async def record() -> None:
+        # What people have said counts before what a file says of them.
+        await carry(
+            gate, data, trust, keys.storage, list(party.ids), dataset, node.ctx.job_history.renamed
+        )
+        await import_consents(gate, party)
+
+    importing = asyncio.create_task(record())
     await asyncio.wait([importing, waiter], return_when=asyncio.FIRST_COMPLETED)
     tasks, stack = [cosigning, importing], AsyncExitStack()
     if not stop.is_set():

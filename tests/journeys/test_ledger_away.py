@@ -1,4 +1,5 @@
 """The consent service is stopped: jobs run until the window ends, then none; it comes back alone.
+At last its logs are lost, new ones begin, and the nodes' owners follow.
 
 Real processes with a short window and a quick heartbeat.
 """
@@ -6,6 +7,7 @@ Real processes with a short window and a quick heartbeat.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from assent.demo_consent import _audit, _fetch
 from assent.progress import Progress
 from assent.sandbox import Sandbox, check
 from tests.journeys import companies
+from tests.journeys.conftest import Assent
+from tests.reference import job_oracle
 
 pytestmark = pytest.mark.slow
 WINDOW, HEARTBEAT = 12, 2
@@ -47,7 +51,9 @@ def run(sandbox: Sandbox, job: Any) -> dict[str, Any]:
         node.close()
 
 
-def test_jobs_run_until_the_window_ends_and_again_when_the_service_is_back(tmp_path: Path) -> None:
+def test_jobs_run_until_the_window_ends_and_again_when_the_service_is_back(
+    tmp_path: Path, assent: Assent
+) -> None:
     jobs = "---\n".join((companies.CROSSTAB, companies.OVERLAP, KEYED))
     made = companies.write(tmp_path / "data", seed=31, rows=40, job=jobs)
     federation, (before, during, after) = check(made.federation, made.job)
@@ -85,3 +91,50 @@ def test_jobs_run_until_the_window_ends_and_again_when_the_service_is_back(tmp_p
             time.sleep(0.5)
         code, text = _audit(sandbox, bundle)
         assert code == 0, text
+        person, left = somebody(made)
+        new_logs(sandbox, assent, person, during.requester)
+        found = run(sandbox, during)
+        assert found["status"] == "released", found["error"]
+        assert found["overlap"]["count"] == left
+        asyncio.run(_fetch(sandbox, bundle))
+        assert b"log.migrated" in bundle.read_bytes()
+        code, text = _audit(sandbox, bundle)
+        assert code == 0, text
+
+
+def somebody(made: companies.Companies) -> tuple[str, int]:
+    """The e-mail of one of media's common customers, and how many are common without them."""
+    everyone, types = [True] * len(made.right), ["phone", "email"]
+    tables = (made.left, made.right, types, [True] * len(made.left))
+    row = next(j for _, j in job_oracle.pairs(*tables, everyone) if made.right[j]["email"])
+    without = [j != row for j in range(len(made.right))]
+    return made.right[row]["email"], len(job_oracle.pairs(*tables, without))
+
+
+def new_logs(sandbox: Sandbox, assent: Assent, person: str, asker: str) -> None:
+    """Somebody withdraws at the counter; the service's database is lost; only witnesses' notes
+    and the nodes' own copies are left."""
+    node, keys = sandbox.root / "media", sandbox.root / "consent" / "keys"
+    said = assent("node", "consent", person, "withdrawn", "--type", "email", "--node", node)
+    assert said.code == 0, said.err
+    notes = [sandbox.root / f"{number}.note" for number in range(3)]
+    witness = sqlite3.connect(node / "witness.sqlite")
+    for path, (note,) in zip(notes, witness.execute("SELECT note FROM heads"), strict=True):
+        path.write_text(note)
+    witness.close()
+    for name in ("consent", "media", asker):
+        sandbox.kill(name)
+    for file in (sandbox.root / "consent").glob("*.sqlite*"):
+        file.unlink()
+    said = assent(
+        "consent", "migrate", "--collaboration", sandbox.root / "collaboration.yaml",
+        "--data", sandbox.root / "consent", "--keys", keys,
+        *(word for note in notes for word in ("--note", note)),
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert said.out.count(" replaces ") == 3
+    sandbox.start("consent")
+    for name in ("media", asker):
+        sandbox._commands[name].append("--new-log")
+        sandbox.start(name)
+    sandbox.wait_ready()

@@ -145,3 +145,14 @@ def test_forgetting_leaves_no_byte_and_a_stranger_changes_nothing(node, tmp_path
     assert b"anna-key" not in files
     assert b"tel-0001" not in files
     assert b"bert-key" in files
+
+
+def test_people_keep_their_jobs_when_pseudonyms_are_made_anew(tmp_path):
+    engine = NodeStore(tmp_path / "node.sqlite").engine
+    old, new = (np.arange(start, start + 4, dtype=np.uint64) for start in (100, 200))
+    before = JobHistory(engine, lambda: old.reshape(1, 4))
+    before.keep("job", 1, BitMap([1, 3]), USE, b"s" * 32)
+    after = JobHistory(engine, lambda: new.reshape(1, 4))
+    for _ in range(2):  # a second time it changes nothing
+        after.renamed(old, new)
+        assert [len(after.uses(np.array([row]))) for row in range(4)] == [0, 1, 0, 1]
