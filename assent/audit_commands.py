@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,12 +99,19 @@ def audit_verify(
         Path | None,
         typer.Option(help="Folder of checkpoints that earlier audits kept; newer ones are added."),
     ] = None,
+    kept: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--kept", metavar="NOTE",
+            help="File of one checkpoint that you kept; may be given several times.",
+        ),
+    ] = None,
     lang: Language = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Verify a bundle offline.  Exit 0 verified, 1 tampering, 2 bad input, 3 incomplete."""
     from consent.audit import Rule
-    from consent.audit_files import verify
+    from consent.audit_files import kept_notes, verify
     from consent.audit_jobs import JobRule
     from consent.audit_rules import ConsentRule
     from consent.findings import LANGUAGES
@@ -112,7 +119,8 @@ def audit_verify(
     if lang not in LANGUAGES:
         raise BadInput(f"{lang!r} is not a language of reports", next_step="use en or zh")
     rules: list[Rule] = [ConsentRule(), JobRule(_signers(collaboration))]
-    report = verify(bundle, _policy(bundle, collaboration, policy), rules, keep)
+    notes = kept_notes(keep, kept or ())
+    report = verify(bundle, _policy(bundle, collaboration, policy, notes), rules, keep, notes)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:
@@ -170,7 +178,9 @@ def _signers(collaboration: Path | None) -> dict[str, bytes]:
     return {name: card.signing_key for name, card in cards.items()}
 
 
-def _policy(bundle: Path, collaboration: Path | None, policy: Path | None) -> Policy:
+def _policy(
+    bundle: Path, collaboration: Path | None, policy: Path | None, kept: Sequence[str]
+) -> Policy:
     from catalog.collaboration import load_collaboration
     from consent.audit_files import default_policy
     from consent.policy import parse_policy
@@ -186,4 +196,4 @@ def _policy(bundle: Path, collaboration: Path | None, policy: Path | None) -> Po
             "nothing says whom you trust",
             next_step="pass --collaboration collaboration.yaml, or a --policy of your own",
         )
-    return default_policy(Trust.of(load_collaboration(collaboration)), bundle)
+    return default_policy(Trust.of(load_collaboration(collaboration)), bundle, kept)

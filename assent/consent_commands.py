@@ -1,15 +1,17 @@
-"""`assent consent import|verify-receipt`: a file of consents, and what a person checks alone."""
+"""`assent consent import|migrate|verify-receipt`: a file of consents, logs that take the place of
+others, and what a person checks alone."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assent.service_commands import NodeFolder
+from assent.service_commands import CollaborationFile, DataFolder, KeyFolder, NodeFolder
 from assent.service_commands import consent as consent
 from protocol.errors import BadInput, Failed, ProtocolViolation
 
@@ -94,6 +96,81 @@ def consent_import(
             f"{file}: {said['bad']:,} of {said['rows']:,} rows were left out",
             next_step="correct them and import the file again; the others are recorded",
         )
+
+
+@consent.command("migrate")
+def consent_migrate(
+    collaboration: CollaborationFile,
+    data: DataFolder = Path("consent"),
+    keys: KeyFolder = None,
+    old: Annotated[
+        str, typer.Option("--from", help="Data folder, or database URL, of the old logs.")
+    ] = "",
+    notes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--note", metavar="NOTE",
+            help="File of an old log's checkpoint, as a witness or auditor kept it.",
+        ),
+    ] = None,
+    old_card: Annotated[
+        Path | None, typer.Option("--old-card", help="card.yaml of the service's earlier keys.")
+    ] = None,
+    log_url: Annotated[
+        str, typer.Option("--log-url", help="As of `consent run`; default: in DATA.")
+    ] = "",
+    openings_url: Annotated[
+        str, typer.Option("--openings-url", help="As of `consent run`; default: in DATA.")
+    ] = "",
+) -> None:  # fmt: skip
+    """Begin new logs in DATA where old ones cannot go on; their first entries name the old ends.
+
+    For a log that was restored behind its last checkpoint, or whose signing key is lost.
+    """
+    import os
+    import time
+
+    from catalog.collaboration import load_card, load_collaboration
+    from consent.audit_files import kept_notes
+    from consent.ledger import Places
+    from consent.migration import last_heads, migrate, notes_of
+    from consent.trust import Trust
+    from protocol.transport.kit import load_kit
+
+    found = load_collaboration(collaboration)
+    own = load_kit(keys or data / "keys", found.consent.card())
+    trust = Trust.of(found)
+    if old_card is not None:
+        trust = replace(trust, consent=load_card(old_card).card())
+    given = kept_notes(None, notes or ())
+    if old:
+        given += notes_of(_old_logs(old))
+    if not given:
+        raise BadInput(
+            "nothing says which logs are replaced",
+            next_step="pass --from OLD, or --note with a checkpoint that somebody kept",
+        )
+    heads = last_heads(given, trust)
+    local = Places.in_folder(data)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    places = Places(log_url or local.tree, openings_url or local.openings)
+    for one in migrate(places, own, list(found.parties), heads, time.time, os.urandom):
+        before = f"replaces {one.replaced}, {one.size:,} entries" if one.replaced else "is new"
+        typer.echo(f"{one.origin} {before}")
+
+
+def _old_logs(place: str) -> str:
+    """The URL of the old logs' database.  Raises BadInput when there is none."""
+    from consent.ledger import Places
+
+    if "://" in place:
+        return place
+    if not (Path(place) / "log.sqlite").is_file():
+        raise BadInput(
+            f"{place}: has no log.sqlite",
+            next_step="name the old data folder, a database URL, or pass --note instead",
+        )
+    return Places.in_folder(Path(place)).tree
 
 
 def _read(path: Path) -> bytes:

@@ -1,9 +1,9 @@
 """`python -m assent.demo`: two made-up companies, an overlap and a cross-tab, a report.
 
 What: writes the companies into FOLDER/data, runs both jobs through `assent sandbox run`'s own
-code (real processes, mTLS), prints what the retailer gets and what each side could see, and
-leaves FOLDER/result.json and FOLDER/report.html.  Then one person withdraws in the portal
-(`assent.demo_consent`).
+code (real processes, mTLS), prints what the retailer gets and what each side could see.  Then a
+shop wins customers back (`assent.demo_winback`), and one person withdraws in the portal
+(`assent.demo_consent`).  Leaves FOLDER/result.json and FOLDER/report.html, with all jobs.
 Who runs it: whoever tries Assent; `make demo`.
 Learns: this process starts the whole federation, so it could see both tables; a real company
 sees its own side only, as the printed table says.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,13 @@ from rich.text import Text
 
 from assent.demo_consent import tell
 from assent.demo_data import write_demo
+from assent.demo_winback import tell as win_back
 from assent.report import EXCLUSIONS, write_report
-from assent.report_tables import Table, number, size, standing_out, tables, words
+from assent.report_lists import derived, listings
+from assent.report_tables import flow_table, number, size, standing_out, tables, words
+from assent.show import grids, listed
 from assent.who_learns import who_learns
 from protocol.errors import AssentError
-
-# Terminal colours for the shades of the heat map; the number beside them says the same.
-_COLOURS = {
-    "b3": "bold blue",
-    "b2": "blue",
-    "b1": "cyan",
-    "n0": "",
-    "a1": "yellow",
-    "a2": "dark_orange",
-    "a3": "bold dark_orange",
-    "w": "dim italic",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     from assent.progress import Progress
+    from assent.results import exit_code, write_results
     from assent.sandbox import run
 
     started = time.monotonic()
@@ -72,38 +64,45 @@ def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     console.print(
         f"two made-up companies are in {folder / 'data'}; starting the federation …", soft_wrap=True
     )
-    code, results = run(
+    _, results = run(
         files.federation,
         files.job,
         out=folder / "result.json",
         keep=folder / "parties" if keep else None,
         progress=Progress.stderr(),
     )
-    seconds = time.monotonic() - started
-    write_report(
-        results,
-        folder / "report.html",
-        title="Retailer and media platform: customers in common",
-        extra={
-            "Companies": f"made up by the demo from seed {seed}; nobody in them exists",
-            "Processes": "a node per company, coordinator, consent service; loopback, mutual TLS",
-            "Whole run": f"{seconds:.1f} s on this machine, data and start included",
-        },
-    )
     for result in results:
         show(result, console)
     show_sides(results, console)
-    console.print()
-    console.rule(Text("one person withdraws", style="bold"), align="left")
-    tell(
-        folder / "withdrawal",
-        lambda line: console.print(Text(line), soft_wrap=True),
-        Progress.stderr(),
+    say = _line(console, "whom to win back")
+    story = win_back(folder / "winback", seed, say, Progress.stderr())
+    for result in story:
+        show(result, console)
+    results = [*results, *story]
+    seconds = time.monotonic() - started
+    write_results(folder / "result.json", results)
+    write_report(
+        results,
+        folder / "report.html",
+        title="Customers in common, and whom to win back",
+        extra={
+            "Companies": f"made up by the demo from seed {seed}; nobody in them exists",
+            "Processes": "a node per company, coordinator, consent service; loopback, mutual TLS",
+            "All runs": f"{seconds:.1f} s on this machine, data and start included",
+        },
     )
+    tell(folder / "withdrawal", _line(console, "one person withdraws"), Progress.stderr())
     seconds = time.monotonic() - started
     console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}", soft_wrap=True)
     console.print(f"The same as data: {folder / 'result.json'}", soft_wrap=True)
-    return code
+    return exit_code(results)
+
+
+def _line(console: Console, heading: str) -> Callable[[str], None]:
+    """A chapter's heading, and what says its lines."""
+    console.print()
+    console.rule(Text(heading, style="bold"), align="left")
+    return lambda line: console.print(Text(line), soft_wrap=True)
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:
@@ -124,9 +123,16 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"in common: {text}"))
     for warning in privacy.get("warnings") or []:
         console.print(Text(f"note: {warning}", style="yellow"))
-    for table in tables(result.get("cells") or [], result["requester"]):
+    lists = listings(result)
+    for table in tables([] if lists else result.get("cells") or [], result["requester"]):
         for grid in grids(table):
             console.print(grid)
+    if moved := flow_table(result.get("flow") or []):
+        for grid in grids(moved):
+            console.print(grid)
+    for part in lists or derived(result):
+        console.print(Text(part.title))
+        console.print(listed(part))
     if any(cell["withheld"] for cell in result.get("cells") or []):
         console.print(Text("no TGI in columns with withheld cells: the whole is not known there"))
     for cell in standing_out(result.get("cells") or [], result["requester"], most=1):
@@ -137,25 +143,6 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     for party, counts in (result.get("consent") or {}).items():
         console.print(Text(f"{party}: {funnel_line(counts)}"))
     console.print(Text(cost_line(result)))
-
-
-def grids(table: Table) -> list[Grid]:
-    """One terminal table per block of columns; a withheld cell says so and why."""
-    made = []
-    for block in table.blocks:
-        title = f"{table.title}   ({table.rows_of} × {table.columns_of})"
-        grid = Grid(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
-        grid.add_column(Text(table.rows_of.split("/")[-1]))
-        for column in block.columns:
-            grid.add_column(Text(column), justify="right")
-        for row in block.rows:
-            fields = [
-                Text("\n".join((cell.text, *cell.lines)), style=_COLOURS.get(cell.shade, ""))
-                for cell in row.cells
-            ]
-            grid.add_row(Text(row.name, style="bold"), *fields)
-        made.append(grid)
-    return made
 
 
 def funnel_line(counts: Mapping[str, Any]) -> str:

@@ -147,9 +147,13 @@ class Person:
             headers={"Origin": pages},
         )  # fmt: skip
 
-    def sign_in(self, address: str) -> None:
+    def sign_in(self, address: str, code: Callable[[], str] | None = None) -> None:
+        """code: waits for the message and reads it; None: from the outbox."""
         self._send("/sign-in", "/sign-in/code", address=address)
-        self._send("/sign-in/enter", "/sign-in/enter", code=self._code())
+        self._send("/sign-in/enter", "/sign-in/enter", code=(code or self._code)())
+
+    def text(self, page: str) -> str:
+        return self._browser.get(page).text
 
     def withdraw_all(self) -> None:
         self._send("/permissions", "/permissions/withdraw-all")

@@ -118,7 +118,7 @@ def result(
     out: Annotated[Path | None, typer.Option(help="Write result.json here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The result that your node stores; results are at the requester's node only."""
+    """The result that your node stores: what this company learnt from the job."""
     from assent import show
     from assent.results import check_target, exit_code, write_results
 
@@ -169,8 +169,8 @@ def _outcome(client: NodeClient, job_id: str, view: NodeJobView | None) -> dict[
     if found is None:
         raise BadInput(
             f"{job_id}: this node has no result of that job",
-            next_step="it has none before the end, and only the requester's node ever has one; "
-            "see `assent job list`",
+            next_step="it has none before the end, and of most jobs only the requester's node ever "
+            "has one; see `assent job list`",
         )
     return found
 

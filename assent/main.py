@@ -82,14 +82,18 @@ def sandbox_up(
     """Start the federation and leave it running until Ctrl-C."""
     from assent.progress import Progress
     from assent.sandbox import Sandbox, check_federation
+    from assent.sandbox_people import demo_person, watch
 
     _stop_in_order(0)
     loaded = check_federation(federation)
+    person = demo_person(loaded)
     with Sandbox(loaded, keep=keep, progress=Progress.stderr(), portal=True) as running:
         for line in running.addresses():
             typer.echo(line)
+        if person is not None:
+            typer.echo(f"sign in there as {person}, for example: the code is printed here")
         typer.echo("press Ctrl-C to stop")
-        running.until_fallen()
+        watch(running, typer.echo)
 
 
 def _stop_in_order(code: int | None = None) -> None:

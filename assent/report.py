@@ -23,9 +23,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from assent.report_lists import listings
+from assent.report_lists import derived, listings
 from assent.report_tables import (
     WITHHELD,
+    flow_table,
     number,
     size,
     standing_out,
@@ -33,7 +34,15 @@ from assent.report_tables import (
     withheld_counts,
     words,
 )
-from assent.who_learns import Disclosure, who_learns, who_learns_of_sum
+from assent.segment_cards import cards
+from assent.who_learns import (
+    Disclosure,
+    who_learns,
+    who_learns_of_exact,
+    who_learns_of_grid,
+    who_learns_of_sum,
+)
+from assent.who_learns_lookalike import who_learns_of_lookalike
 
 # 95 % of a Gaussian lies within this many standard deviations.
 _WITHIN_95 = 1.96
@@ -166,7 +175,10 @@ def _job(index: int, result: Mapping[str, Any]) -> dict[str, Any]:
         "overlap": result.get("overlap") if released else None,
         "overlap_margin": _margin(privacy, "overlap"),
         "tables": tables(crossed, requester),
-        "lists": lists,
+        "lists": lists or (derived(result) if released else ()),
+        "flow": flow_table(result.get("flow") or []) if released else None,
+        "cards": cards(result),
+        "own_tags": bool(result.get("segment_tags")),
         "count_margin": _margin(privacy, "count"),
         "withheld": withheld_counts(cells) if released else {},
         "cells": len(cells),
@@ -192,6 +204,19 @@ def _learns(
     noise = privacy.get("noise") not in ("off", None, False)
     if "match" not in result:  # a job over secure sums: nobody is matched
         return who_learns_of_sum(requester, providers, noise=noise)
+    if "lookalike" in result:
+        return who_learns_of_lookalike(
+            requester,
+            ", ".join(providers),
+            mode=str(match.get("mode", "keyed")),
+            noise=noise,
+            curve="curve" in result,
+        )
+    if "centres" in result and match.get("reveal") == "members":
+        return who_learns_of_exact(requester, providers, mode=str(match.get("mode", "keyed")))
+    if "centres" in result:
+        mode = str(match.get("mode", "keyed"))
+        return who_learns_of_grid(requester, providers, mode=mode, noise=noise)
     return who_learns(
         requester,
         providers,

@@ -1,4 +1,4 @@
-"""Results of jobs over secure sums as plain lists: what the report and the terminal show.
+"""Results without axes as plain lists: what the report and the terminal show.
 
 What: pure layout of what was released; nothing is computed that is not in the result.
 Who runs it: `assent.report`, `assent.show`.  Learns: nothing new.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assent.report_tables import WITHHELD, number
+from assent.segment_cards import cards
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,13 @@ class Listing:
 
 
 def listings(result: Mapping[str, Any]) -> tuple[Listing, ...]:
-    """Of a released job that matches nobody; none for others, whose cells have axes."""
-    if "match" in result or result.get("status") != "released":
+    """Of a released job whose result has no axes: sums, segments, lookalike; none for others."""
+    if result.get("status") != "released":
         return ()
-    return tuple(_listings(result))
+    if "lookalike" in result:
+        return tuple(lookalike_listings(result))
+    crossed = "match" in result and "centres" not in result
+    return () if crossed else tuple(_listings(result))
 
 
 def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
@@ -46,6 +50,58 @@ def _listings(result: Mapping[str, Any]) -> Iterator[Listing]:
         yield listing("Edges of the scores", list(_edges(edges)))
 
 
+def derived(result: Mapping[str, Any]) -> tuple[Listing, ...]:
+    """What a cross-tab's `then` made of the released cells."""
+    if not (found := result.get("stages")):
+        return ()
+    lines = [
+        {"stage": line["stage"], "people": line["count"],
+         "cells counted": f"{line['released']} of {line['cells']}"}
+        for line in found if line["cells"]
+    ]  # fmt: skip
+    return (listing("People by their highest stage at any company", lines),)
+
+
+def lookalike_listings(result: Mapping[str, Any]) -> Iterator[Listing]:
+    """What was asked and, as far as this party has them, curve and model."""
+    asked = result["lookalike"]
+    facts = [
+        {"what": "seeds", "value": asked["seed_flag"]},
+        {"what": "features", "value": ", ".join(asked["features"])},
+        {"what": "scores", "value": asked["scores"]},
+    ]
+    if "curve" in result:
+        reason = result["curve_withheld"]
+        shown = WITHHELD.get(reason, reason) if reason else number(round(result["auc"], 3))
+        facts.append({"what": "AUC, seeds against everybody", "value": shown})
+    if model := result.get("model"):
+        facts += [
+            {"what": "seeds among these people", "value": number(model["seeds"])},
+            {"what": "people scored", "value": number(model["people"])},
+            {
+                "what": "AUC that the model expects",
+                "value": number(round(model["expected_auc"], 3)),
+            },
+        ]
+    yield listing("Lookalike", facts)
+    if curve := result.get("curve"):
+        yield listing("Reach and lift", [_point(point) for point in curve])
+    if model:
+        weights = [{"feature": k, "weight": w} for k, w in model["weights"].items()]
+        yield listing("Weights, per standard deviation", weights)
+        expected = [_point(point) for point in model["expected_curve"]]
+        yield listing("Reach and lift that the model expects", expected)
+
+
+def _point(point: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "best-scored": f"{100 * point['reach']:.0f} %",
+        "seeds among them": number(round(point["seeds"])),
+        "of all seeds": f"{100 * point['share']:.1f} %",
+        "lift": round(point["lift"], 2),
+    }
+
+
 def _parameters(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for model, found in parameters.items():
         for name, error in found["standard_errors"].items():
@@ -56,12 +112,13 @@ def _parameters(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _clusters(
-    result: Mapping[str, Any], centres: Sequence[Sequence[float]]
+    result: Mapping[str, Any], centres: Sequence[Sequence[float] | None]
 ) -> Iterator[dict[str, Any]]:
-    sizes = zip(centres, result["sizes"], result["sizes_withheld"], strict=True)
-    for number_, (centre, size, withheld) in enumerate(sizes):
-        features = dict(zip(result["features"], centre, strict=True))
-        yield {"cluster": number_, "people": size, **features, "withheld": withheld}
+    for card, centre in zip(cards(result), centres, strict=True):
+        of_centre = centre if centre is not None else [None] * len(result["features"])
+        features = dict(zip(result["features"], of_centre, strict=True))
+        yield {"cluster": card.number, "people": card.people, "name": card.english,
+               "名称": card.chinese, **features, "withheld": card.withheld}  # fmt: skip
 
 
 def _edges(edges: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

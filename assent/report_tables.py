@@ -112,6 +112,29 @@ def tables(cells: Sequence[Mapping[str, Any]], requester: str) -> tuple[Table, .
     return tuple(made)
 
 
+def flow_table(lines: Sequence[Mapping[str, Any]]) -> Table | None:
+    """Stages before (rows) and now (columns): people, and their share of the row."""
+    if not lines:
+        return None
+    counts = {(line["before"], line["now"]): line["count"] for line in lines}
+    stages = tuple(dict.fromkeys(line["before"] for line in lines))
+    rows = []
+    for before in stages:
+        whole = sum(counts.get((before, now)) or 0 for now in stages)
+        cells = tuple(_moved(counts.get((before, now)), whole) for now in stages)
+        rows.append(Row(before, cells))
+    block = Block(stages, tuple(rows), 1, len(stages))
+    return Table("From one stage to another", "before", "now", (block,))
+
+
+def _moved(count: int | None, whole: int) -> Cell:
+    if count is None:
+        return Cell("withheld", (WITHHELD["below_min_cohort"],), "w", "below_min_cohort")
+    share = max(0, count) / whole if whole > 0 else 0.0
+    dark = "a3" if share >= 0.5 else "a2" if share >= 0.2 else "a1" if share >= 0.05 else "n0"
+    return Cell(number(count), (f"{share:.0%}",), dark)
+
+
 def _blocks(
     rows: Sequence[str],
     columns: Sequence[str],

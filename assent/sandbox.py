@@ -107,7 +107,7 @@ class Sandbox:
     ) -> None:
         """keep: a new or empty folder, or that of an earlier run.  Raises BadInput for others.
 
-        portal: the people's pages as well; their codes go into the portal's `outbox` folder.
+        portal: the people's pages as well; their codes go into the folder `outbox`.
         start_seconds: how long the nodes may take, beside what their tables' sizes allow.
         """
         self._patience = start_seconds
@@ -157,8 +157,7 @@ class Sandbox:
             for name in self.federation.parties
         ]
         asker = next(iter(self.federation.parties))
-        people = [f"people       see their pages at {self.pages}; sign-in codes arrive in "
-                  f"{self.outbox}"] if self.pages else []  # fmt: skip
+        people = [f"people       see their pages at {self.pages}"] if self.pages else []
         return [
             *servers,
             *nodes,
@@ -175,7 +174,7 @@ class Sandbox:
             job_id = node.submit(job.canonical())
             view = None
             for view in node.follow(
-                job_id, patience=_PATIENCE, wait=_LOOK, meanwhile=self._check_children
+                job_id, patience=_PATIENCE, wait=_LOOK, meanwhile=self.check_processes
             ):
                 self.progress.show(job.name, view)
             base |= node.result(job_id, view) or {}
@@ -272,7 +271,7 @@ class Sandbox:
         started, allowed = time.monotonic(), self._patience + self._import_allowance()
         waiting = set(self.federation.parties)
         while waiting:
-            self._check_children()
+            self.check_processes()
             for name in sorted(waiting):
                 client = self.node(name)
                 try:
@@ -293,7 +292,7 @@ class Sandbox:
                 )
             time.sleep(0.1)
 
-    def _check_children(self) -> None:
+    def check_processes(self) -> None:
         """Raises Failed when a process ended by itself."""
         if (error := self._fallen()) is not None:
             raise error
@@ -315,12 +314,6 @@ class Sandbox:
     def _import_allowance(self) -> float:
         """Large tables take longer to load, packed ones (Parquet) most; a second per 2 MB."""
         return sum(p.table.stat().st_size for p in self.federation.parties.values()) / 2e6
-
-    def until_fallen(self) -> None:
-        """Raises Failed when a process ends by itself; otherwise for ever."""
-        while True:
-            self._check_children()
-            time.sleep(_LOOK)
 
     def stop(self) -> None:
         for child in self._children.values():

@@ -78,12 +78,22 @@ def node_run(
     ingest: Annotated[
         int, typer.Option(help="Also take events by HTTP on this port of 127.0.0.1; 0: do not.")
     ] = 0,
+    window: Annotated[
+        float,
+        typer.Option(
+            "--consent-window", min=5.0, max=900.0,
+            help="Seconds that the consents which a quorum of witnesses has seen may be old.",
+        ),
+    ] = 300.0,
     sandbox: InSandbox = False,
-) -> None:
+) -> None:  # fmt: skip
     """Run this company's node; it only dials out."""
     from party_node.main import run
 
-    run(party, collaboration, data, keys or data / "keys", sandbox=sandbox, ingest=ingest)
+    run(
+        party, collaboration, data, keys or data / "keys", sandbox=sandbox, ingest=ingest,
+        window=window,
+    )  # fmt: skip
 
 
 @node.command("ingest")
@@ -209,7 +219,7 @@ def consent_run(
         str,
         typer.Option(
             "--log-url", envvar="ASSENT_LOG_URL",
-            help="Database of the logs, sqlite:/// or postgresql+psycopg://; default: in DATA.",
+            help="Database of the logs, sqlite:/// or postgresql://; default: in DATA.",
         ),
     ] = "",
     openings_url: Annotated[
@@ -219,6 +229,13 @@ def consent_run(
             help="Database of what can be erased; default: in DATA.",
         ),
     ] = "",
+    heartbeat: Annotated[
+        float,
+        typer.Option(
+            min=1.0, max=300.0,
+            help="Seconds after which a log's head is cosigned anew; below half of every window.",
+        ),
+    ] = 60.0,
     sandbox: InSandbox = False,
 ) -> None:  # fmt: skip
     """Run the consent service: one verifiable log per party, and one for jobs."""
@@ -229,7 +246,7 @@ def consent_run(
     places = Places(log_url or local.tree, openings_url or local.openings)
     run(
         collaboration, data, keys or data / "keys", listen=listen, places=places, files=files,
-        sandbox=sandbox,
+        heartbeat=heartbeat, sandbox=sandbox,
     )  # fmt: skip
 
 

@@ -10,10 +10,24 @@ from rich.table import Table
 from rich.text import Text
 
 from assent.report import EXCLUSIONS
-from assent.report_lists import Listing, listings
-from assent.report_tables import WITHHELD
+from assent.report_lists import Listing, derived, listing, listings
+from assent.report_tables import WITHHELD, flow_table, tables
+from assent.report_tables import Table as HeatMap
+from assent.segment_cards import cards
 
 NUMBERS = ("count", "tgi")
+
+# Terminal colours for the shades of the heat map; the number beside them says the same.
+_COLOURS = {
+    "b3": "bold blue",
+    "b2": "blue",
+    "b1": "cyan",
+    "n0": "",
+    "a1": "yellow",
+    "a2": "dark_orange",
+    "a3": "bold dark_orange",
+    "w": "dim italic",
+}
 _WIDE = 1000  # a pipe or a file has no width: nothing is cut or wrapped for it
 
 
@@ -41,8 +55,20 @@ def result(found: dict[str, Any]) -> None:
     for part in lists:
         screen.print(Text(f"  {part.title}"))
         screen.print(listed(part))
+    own = [
+        {"cluster": card.number, "tag": tag.name, "value": tag.value, "TGI": round(tag.tgi)}
+        for card in cards(found)
+        for tag in card.tags
+    ]
+    if own:
+        screen.print(Text("  Own tags that stand out"))
+        screen.print(listed(listing("", own)))
     if found.get("cells") and not lists:
-        screen.print(cells(found["cells"]))
+        for table in _tables(found):
+            screen.print(table)
+        for part in derived(found):
+            screen.print(Text(f"  {part.title}"))
+            screen.print(listed(part))
     if privacy := found.get("privacy"):
         screen.print(Text("  " + privacy_line(privacy)))
         for warning in privacy.get("warnings", []):
@@ -59,6 +85,36 @@ def result(found: dict[str, Any]) -> None:
     sent = ", ".join(f"{p} sent {b / 1e6:.1f} MB" for p, b in cost.get("bytes", {}).items())
     if "seconds" in cost:
         screen.print(Text(f"  {cost['seconds']:.1f} s" + (f"; {sent}" if sent else "")))
+
+
+def _tables(found: dict[str, Any]) -> list[Table]:
+    """A heat map where people are counted only; with measures a line for each cell."""
+    rows = found["cells"]
+    flow = flow_table(found.get("flow") or [])
+    if any(key.startswith(("sum:", "mean:")) for key in rows[0]):
+        made = [cells(rows)]
+    else:
+        made = [grid for table in tables(rows, found["requester"]) for grid in grids(table)]
+    return made + (grids(flow) if flow is not None else [])
+
+
+def grids(table: HeatMap) -> list[Table]:
+    """One terminal table per block of columns; a withheld cell says so and why."""
+    made = []
+    for block in table.blocks:
+        title = f"{table.title}   ({table.rows_of} × {table.columns_of})"
+        grid = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+        grid.add_column(Text(table.rows_of.split("/")[-1]))
+        for column in block.columns:
+            grid.add_column(Text(column), justify="right")
+        for row in block.rows:
+            fields = [
+                Text("\n".join((cell.text, *cell.lines)), style=_COLOURS.get(cell.shade, ""))
+                for cell in row.cells
+            ]
+            grid.add_row(Text(row.name, style="bold"), *fields)
+        made.append(grid)
+    return made
 
 
 def listed(part: Listing) -> Table:

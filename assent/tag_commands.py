@@ -83,6 +83,25 @@ def show(
             typer.echo(f"  reads: {', '.join(reads(found, name, sources))}")
 
 
+@tags.command("pack")
+def pack(
+    name: Annotated[str, typer.Argument(metavar="PACK", help="Print it; default: list all.")] = "",
+) -> None:
+    """Packs of ready tags: what each needs, or one as a file to read and to extend."""
+    from catalog.tag_file import parse_tags
+    from catalog.tag_packs import PACKS, needs, pack_text
+    from catalog.yaml import nearest, parse_documents
+
+    if name and name not in PACKS:
+        raise BadInput(f'no pack "{name}"', next_step=nearest(name, PACKS))
+    if name:
+        typer.echo(pack_text(name), nl=False)
+        return
+    for each in PACKS:
+        found = parse_tags(parse_documents(pack_text(each), each)[0])
+        typer.echo(f"{each}: {len(found.tags)} tags; needs {', '.join(needs(found))}")
+
+
 @tags.command("diff")
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD.yaml")],

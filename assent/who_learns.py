@@ -36,9 +36,19 @@ def who_learns(
     noise: bool = True,
 ) -> tuple[Disclosure, ...]:
     """Every message that carries something about people, in the order in which it is sent."""
+    rows = opening_rows(requester, providers, mode=mode, members=members)
+    if members:
+        return rows
+    return (*rows, *counting(requester, ", ".join(providers) or "the provider", noise))
+
+
+def opening_rows(
+    requester: str, providers: Sequence[str], *, mode: str, members: bool
+) -> tuple[Disclosure, ...]:
+    """What every job that matches people begins with."""
     others = ", ".join(providers) or "the provider"
     everyone = ", ".join((requester, *providers))
-    rows = [
+    return (
         Disclosure(
             "the question, sealed",
             requester,
@@ -61,10 +71,7 @@ def who_learns(
             "identifiers, rows, tags, who matched",
         ),
         *_matching(requester, everyone, mode, members),
-    ]
-    if members:
-        return tuple(rows)
-    return (*rows, *_counting(requester, others, noise))
+    )
 
 
 def who_learns_of_sum(
@@ -106,6 +113,65 @@ def who_learns_of_sum(
     )
 
 
+def who_learns_of_exact(
+    requester: str, providers: Sequence[str], *, mode: str = "keyed"
+) -> tuple[Disclosure, ...]:
+    """As `who_learns`, for k-means over the same people without noise (`mode: exact`)."""
+    everyone, others = ", ".join((requester, *providers)), ", ".join(providers)
+    return (
+        *who_learns(requester, providers, mode=mode, members=True),
+        Disclosure(
+            "masked distances",
+            everyone,
+            COORDINATOR,
+            "for each anonymous row how its distances to the unknown centres compare, in an order "
+            "of rows and centres that it does not know; which rows of two rounds may be one",
+            "any distance, feature or segment. (Together with a company of the job it would learn "
+            "the other's distances.)",
+        ),
+        Disclosure(
+            "nearest columns",
+            COORDINATOR,
+            everyone,
+            "in which segment each of its own people in common is, at every round, exactly",
+            "any feature of the other company",
+        ),
+        Disclosure(
+            "centres of segments",
+            others,
+            requester,
+            "exact means over segments that are large enough (noise is off)",
+            "any single person's features",
+        ),
+    )
+
+
+def who_learns_of_grid(
+    requester: str, providers: Sequence[str], *, mode: str = "keyed", noise: bool = True
+) -> tuple[Disclosure, ...]:
+    """As `who_learns`, for k-means on a grid of both companies' own groups (`mode: grid`)."""
+    others = ", ".join(providers)
+    under = "under its noise" if noise else "exactly (noise is off)"
+    both = "under the noise of both" if noise else "exactly (noise is off)"
+    return (
+        *who_learns(requester, providers, mode=mode, noise=noise),
+        Disclosure(
+            "means of the provider's groups",
+            others,
+            requester,
+            f"means of each feature in groups of its consenting people, {under}",
+            "how many people a group has, but for the totals above; groups that are too small",
+        ),
+        Disclosure(
+            "segments of the provider's groups",
+            requester,
+            others,
+            f"in which segment most of each of its own groups are, {both}",
+            f"features of {requester}, centres and sizes of segments, how many are common",
+        ),
+    )
+
+
 def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[Disclosure, ...]:
     if mode == "ecdh":
         first = Disclosure(
@@ -139,7 +205,7 @@ def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[
     )
 
 
-def _counting(requester: str, others: str, noise: bool) -> tuple[Disclosure, ...]:
+def counting(requester: str, others: str, noise: bool) -> tuple[Disclosure, ...]:
     table = "totals under noise" if noise else "exact totals (noise is off)"
     return (
         Disclosure(

@@ -98,6 +98,24 @@ def sums(quick: bool) -> list[Row]:
     return run(quick)
 
 
+def grid(quick: bool) -> list[Row]:
+    from bench import grid_bench
+
+    return grid_bench.run(10_000 if quick else 100_000)
+
+
+def exact(quick: bool) -> list[Row]:
+    from bench import exact_bench
+
+    return exact_bench.run(10_000 if quick else 100_000)
+
+
+def lookalike(quick: bool) -> list[Row]:
+    from bench import lookalike_bench
+
+    return lookalike_bench.run(5_000 if quick else 100_000)
+
+
 def log(quick: bool) -> list[Row]:
     from bench import log_bench
 
@@ -121,7 +139,8 @@ class Part:
 PARTS = {
     "paillier": Part(paillier), "psi": Part(psi), "psi-service": Part(psi_service),
     "jobs": Part(jobs), "gate": Part(gate), "portal": Part(portal), "tags": Part(tags),
-    "sums": Part(sums), "log": Part(log), "withdrawal": Part(withdrawal),
+    "sums": Part(sums), "exact": Part(exact), "grid": Part(grid), "lookalike": Part(lookalike),
+    "log": Part(log), "withdrawal": Part(withdrawal),
     "large-crosstab": Part(large_crosstab, LARGE), "large-keyed": Part(large_keyed, LARGE),
 }  # fmt: skip
 

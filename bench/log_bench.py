@@ -1,25 +1,41 @@
-"""The consent log: durable events a second by batch, bulk import, offline audit.
+"""The consent log: durable events a second by batch, bulk import, offline audit, a node's copy.
 
 Durable means: openings, entries, tiles, head and the signed checkpoint are on the disk with
-full sync, read back and recomputed, when the call returns.
+full sync, read back and recomputed, when the call returns.  The audit is all that
+`assent audit verify` does; the copy is a new node's, from an empty folder to a head that
+may decide.
 """
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from consent.audit import audit_bundle
+from consent.audit_jobs import JobRule
+from consent.audit_rules import ConsentRule
+from consent.body import bodies
 from consent.bundle import Source, export_bundle
-from consent.leaf import CONSENT, Event, event
+from consent.leaf import CONSENT, Event
+from consent.ledger import Ledger, Places
+from consent.local import LocalConsent
 from consent.log import Log
 from consent.log_sql import SqlLog, SqlOpenings
 from consent.note_keys import ED25519, Signer
 from consent.policy import majority_policy, parse_policy
-from consent.records import record_ids
+from consent.purposes import State
+from consent.records import BATCH_ROWS, RecordBatch, Scope, new_batch
+from consent.replica import Replica
+from consent.trust import Trust, witness_signer
+from consent.witness import Witness
+from protocol.identity import create_keys
 from protocol.secret import Secret
 
 # Tessera on a POSIX file system as its authors published it; other hardware than this.
@@ -27,14 +43,21 @@ PEER, PEER_VALUE = "tessera-posix (published)", 2900.0
 ORIGIN = "assent.bench/consent/retailer"
 
 
+def records(n: int) -> RecordBatch:
+    """New people who permit one purpose and recipient."""
+    people = np.frombuffer(os.urandom(32 * n), np.uint8).reshape(n, 32)
+    scope = Scope(("audience_insight",), ("media",), ("purchases",))
+    states = np.full(n, int(State.GIVEN), np.uint8)
+    now = int(time.time() * 1000)
+    return new_batch(people, 1, (scope,), np.zeros(n, np.uint32), states, "import", now, os.urandom)
+
+
 def events(n: int) -> list[Event]:
-    ids = record_ids(n, int(time.time() * 1000), os.urandom)
-    fields: dict[str, object] = {
-        "categories": ["purchases"], "channel": "import", "purposes": ["audience_insight"],
-        "recipients": ["media"], "schema": "assent-consent/1", "state": "given",
-        "time": "2027-01-15T08:00:00Z",
-    }  # fmt: skip
-    return [event("retailer", CONSENT, row.tobytes(), fields, os.urandom(32)) for row in ids]
+    made = records(n)
+    return [
+        Event("retailer", CONSENT, id.tobytes(), body, subject.tobytes())
+        for id, body, subject in zip(made.record_ids, bodies(made), made.subjects, strict=True)
+    ]
 
 
 def append_rate(folder: Path, made: list[Event], batch: int) -> tuple[float, Source, Signer]:
@@ -72,11 +95,45 @@ def run(bulk: int = 1_000_000) -> list[dict[str, Any]]:
         policy = parse_policy(majority_policy([signer.key], {}).encode())
         start = time.perf_counter()
         with open(folder / "bundle", "rb") as lines:
-            report = audit_bundle(lines, policy)
+            report = audit_bundle(lines, policy, rules=[ConsentRule(), JobRule({})])
         if report.exit_code != 0 or report.logs[0].size != bulk:
             raise SystemExit("the bench's own bundle does not verify")
         found.append(_row("bundle audit", bulk / (time.perf_counter() - start), "entries/s"))
+    found.append(_row(f"replica replay of {bulk}", replay_rate(bulk), "entries/s"))
     return found
+
+
+def replay_rate(n: int) -> float:
+    """Entries a second that a new node pulls, verifies and applies, without the network."""
+    start = datetime.datetime.now(datetime.UTC)
+    consent, party = (
+        create_keys(name, role, storage=os.urandom(32), now=start)
+        for name, role in (("consent", "consent"), ("retailer", "party"))
+    )
+    trust = Trust(consent.card, {"retailer": party.card})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        signers = [witness_signer(party, "retailer")]
+        witness = Witness(f"sqlite:///{folder}/witness.db", trust.logs(), signers, time.time)
+        ledger = Ledger(
+            Places.in_folder(folder), consent, trust, ["retailer"], {"retailer": witness},
+            time.time, os.urandom,
+        )  # fmt: skip
+        replica = Replica(folder / "replica.sqlite", "retailer", trust, party.storage)
+        try:
+            for place in range(0, n, BATCH_ROWS):
+                ledger.append("retailer", records(min(BATCH_ROWS, n - place))).result(60)
+            started = time.perf_counter()
+            asyncio.run(replica.sync(LocalConsent(ledger, "retailer")))
+            replica.require_fresh(time.time())
+            seconds = time.perf_counter() - started
+            if replica.applied() != n:
+                raise SystemExit("the bench's own copy is not whole")
+        finally:
+            replica.close()
+            ledger.close()
+            witness.close()
+    return n / seconds
 
 
 def _row(

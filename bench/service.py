@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,20 @@ def write_tables(folder: Path, n: int, bits: int, *, members: bool = False) -> P
     return path
 
 
-def run_job(n: int, job: str, bits: int = 2048) -> Measured:
-    """One job over n × n people through real processes."""
+Tables = Callable[[Path], Path]  # writes them into a folder; the path of FEDERATION.yaml
+
+
+def run_job(n: int, job: str, bits: int = 2048, tables: Tables | None = None) -> Measured:
+    """One job over n × n people through real processes.
+
+    tables: others than those of `write_tables`.
+    """
     with tempfile.TemporaryDirectory(prefix="assent-bench-") as name:
         folder = Path(name)
-        federation = write_tables(folder, n, bits, members="members" in job)
+        if tables is not None:
+            federation = tables(folder)
+        else:
+            federation = write_tables(folder, n, bits, members="members" in job)
         (folder / "JOB.yaml").write_text(job)
         loaded, (spec,) = check(federation, folder / "JOB.yaml")
         with Sandbox(

@@ -14,22 +14,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator
 
-from catalog import sums
-from catalog.federation import Federation, PartyName
-from catalog.job_fields import JobName, Privacy, Seed, distinct
-from catalog.job_rules import check_against, check_alone, check_known
-from catalog.vocabulary import MEASURES, MODES, PROTOCOLS, PROTOCOLS_BUILT, PURPOSES, REVEALS
+from catalog import lookalike, sums, vertical
+from catalog.federation import Federation
+from catalog.job_fields import Attributes, MatchedFile, Privacy, attribute_name
+from catalog.job_rules import check_against, check_alone, check_known, check_types
+from catalog.job_then import Then, ThenFile
+from catalog.vocabulary import MEASURES, PROTOCOLS, PROTOCOLS_BUILT
 from catalog.yaml import (
     Document,
-    Strict,
-    Text,
-    Words,
-    as_words,
     build,
     nearest,
-    one_of,
     parse_documents,
     read_documents,
     wrong,
@@ -75,6 +71,9 @@ class JobSpec:
     rho_nano: int = 20_000_000
     seed: int | None = None
     model: sums.Model | None = None  # of the protocols that sum over different people
+    then: Then | None = None  # what the requester makes of a released cross-tab
+    vertical: vertical.Vertical | None = None  # k-means over the same people
+    lookalike: lookalike.Lookalike | None = None
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -90,7 +89,18 @@ class JobSpec:
     def attributes(self) -> tuple[str, ...]:
         """Every attribute that the job reads, each once."""
         of_model = self.model.attributes() if self.model is not None else ()
-        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model)))
+        features = self.vertical.attributes() if self.vertical is not None else ()
+        if self.lookalike is not None:
+            features = self.lookalike.attributes
+        if self.then is not None and self.then.non_personal:
+            features = (self.then.non_personal,)
+        return tuple(dict.fromkeys((*self.rows, *self.columns, *self.summed, *of_model, *features)))
+
+    @property
+    def procedure(self) -> str:
+        """What the coordinator runs: the protocol, and of k-means over the same people the mode."""
+        mode = f"_{self.vertical.mode}" if self.vertical is not None else ""
+        return self.protocol + mode
 
     def own_attributes(self, party: str) -> tuple[str, ...]:
         """The names, without the party, of `party`'s attributes that the job reads."""
@@ -117,6 +127,11 @@ class JobSpec:
             "privacy": {"noise": self.noise, "rho_nano": self.rho_nano},
             "seed": self.seed,
         }
+        found |= {} if self.then is None else {"then": self.then.canonical()}
+        if self.vertical is not None:
+            return found | {"vertical": self.vertical.canonical()}
+        if self.lookalike is not None:
+            return found | {"lookalike": self.lookalike.canonical()}
         return found if self.model is None else found | {"model": self.model.canonical()}
 
     @cached_property
@@ -144,13 +159,6 @@ class JobSpec:
 # -- the file ----------------------------------------------------------------------------
 
 
-def _attribute(value: str) -> str:
-    party, slash, name = value.partition("/")
-    if not slash or not party or not name or "/" in name:
-        raise wrong(f'"{value}" is not an attribute', "write party/attribute")
-    return value
-
-
 def _measures(value: Any) -> Any:
     items = value if isinstance(value, list) else [value]
     return tuple(dict.fromkeys(_measure(item) for item in items))
@@ -170,34 +178,19 @@ def _measure(item: Any) -> Measure:
         raise wrong(f'"{kind}" is not a measure', nearest(str(kind), ("sum", "mean")))
     if not isinstance(attribute, str):
         raise wrong(f'"{kind}" needs an attribute', f"write {{{kind}: party/attribute}}")
-    return Measure(str(kind), _attribute(attribute))
+    return Measure(str(kind), attribute_name(attribute))
 
 
-Attributes = Annotated[
-    tuple[Annotated[Text, AfterValidator(_attribute)], ...],
-    BeforeValidator(as_words),
-    AfterValidator(distinct),
-]
-
-
-class _Match(Strict):
-    on: Annotated[Words, AfterValidator(distinct)] | None = None
-    mode: Annotated[Text, one_of(MODES)] = "keyed"
-    reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
-
-
-class _JobFile(Strict):
-    job: JobName
-    purpose: Annotated[Text, one_of(PURPOSES)]
-    protocol: Annotated[Text, one_of(PROTOCOLS)]
-    requester: PartyName
-    with_: Annotated[Words, AfterValidator(distinct)] = Field(alias="with")
-    match: _Match = Field(default_factory=_Match)
+class _JobFile(MatchedFile):
     rows: Attributes = ()
     columns: Attributes = ()
     measures: Annotated[tuple[Measure, ...], BeforeValidator(_measures)] = ()
-    privacy: Privacy = Field(default_factory=Privacy)
-    seed: Seed | None = None
+    then: ThenFile | None = None
+
+    def question(self) -> dict[str, Any]:
+        """What is asked, as fields of a JobSpec."""
+        then = None if self.then is None else self.then.then()
+        return {"rows": self.rows, "columns": self.columns, "measures": self.measures, "then": then}
 
 
 def load_jobs(path: Path, federation: Federation | None) -> list[JobSpec]:
@@ -239,12 +232,17 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
             f'"{protocol}" is not in this version',
             f"use {' or '.join(PROTOCOLS_BUILT)}",
         )
+    if vertical.is_vertical(value):
+        return _vertical_job(value, document, federation)
     if protocol in sums.SUMS:
         return _sum_job(value, document, federation)
-    file = build(_JobFile, {k: v for k, v in value.items() if v is not None}, document)
+    kind: type[_JobFile | lookalike.LookalikeFile] = (
+        lookalike.LookalikeFile if protocol == "lookalike" else _JobFile
+    )
+    file = build(kind, {k: v for k, v in value.items() if v is not None}, document)
     on = file.match.on
     if on is None:
-        on = DEFAULT_ON if federation is None else _shared_types(file, federation)
+        on = _shared_types((file.requester, *file.with_), federation)
     spec = JobSpec(
         name=file.job,
         purpose=file.purpose,
@@ -252,12 +250,10 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
         requester=file.requester,
         providers=file.with_,
         match=Match(on, file.match.mode, file.match.reveal),
-        rows=file.rows,
-        columns=file.columns,
-        measures=file.measures,
         noise=file.privacy.on,
         rho_nano=file.privacy.rho_nano,
         seed=file.seed,
+        **file.question(),
     )
     if federation is not None:
         check_known(spec, federation, document)
@@ -265,7 +261,7 @@ def _job(document: Document, federation: Federation | None) -> JobSpec:
     # One form for one question: a psi job counts anyway, and a cross-tab always counts.
     if spec.protocol == "psi":
         spec = replace(spec, measures=())
-    elif not spec.measures:
+    elif spec.protocol == "crosstab" and not spec.measures:
         spec = replace(spec, measures=(Measure("count"),))
     if federation is not None:
         check_against(spec, federation, document)
@@ -295,10 +291,37 @@ def _sum_job(
     return spec
 
 
-def _shared_types(file: _JobFile, federation: Federation) -> tuple[str, ...]:
+def _vertical_job(
+    value: Mapping[str, Any], document: Document, federation: Federation | None
+) -> JobSpec:
+    file, provider, asked = vertical.read(value, document)
+    on = file.match.on or _shared_types((file.requester, provider), federation)
+    exact = asked.mode == vertical.EXACT
+    privacy = file.privacy or Privacy(noise="off" if exact else "on")
+    spec = JobSpec(
+        name=file.job,
+        purpose=file.purpose,
+        protocol=file.protocol,
+        requester=file.requester,
+        providers=(provider,),
+        match=Match(on, file.match.mode, "members" if exact else "hidden"),
+        noise=privacy.on,
+        rho_nano=privacy.rho_nano,
+        seed=file.seed,
+        vertical=asked,
+    )
+    if federation is not None:
+        check_known(spec, federation, document)
+        vertical.check_against(asked, federation, document)
+        check_types(spec, federation, document)
+    return spec
+
+
+def _shared_types(names: Iterable[str], federation: Federation | None) -> tuple[str, ...]:
     """The default waterfall, without the types that a party of the job has not."""
-    parties = [federation.parties[p] for p in (file.requester, *file.with_)
-               if p in federation.parties]  # fmt: skip
+    if federation is None:
+        return DEFAULT_ON
+    parties = [federation.parties[p] for p in names if p in federation.parties]
     shared = tuple(kind for kind in DEFAULT_ON if all(kind in party.ids for party in parties))
     return shared or DEFAULT_ON
 
@@ -328,8 +351,16 @@ def _from_plain(value: Any) -> JobSpec:
         fields["privacy"]["rho"] = Decimal(privacy["rho_nano"]) / _NANO
     if value["seed"] is not None:
         fields["seed"] = value["seed"]
-    if "model" in value:
-        for key in ("rows", "columns", "measures", "match"):
+    if "then" in value:
+        fields["then"] = value["then"]
+    if {"model", "vertical", "lookalike"} & set(value):
+        for key in ("rows", "columns", "measures"):
             del fields[key]
+    if "model" in value:
+        del fields["match"]
         fields |= sums.plain(value["protocol"], value["model"])
+    if "vertical" in value:
+        fields |= vertical.plain(value["vertical"])
+    if "lookalike" in value:
+        fields |= lookalike.plain(value["lookalike"])
     return _job(Document("a job", fields, {}), None)

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from catalog.federation import Rho
-from catalog.yaml import Strict, Text, Whole, wrong
+from catalog.federation import PartyName, Rho
+from catalog.vocabulary import MODES, PROTOCOLS, PURPOSES, REVEALS
+from catalog.yaml import Strict, Text, Whole, Words, as_words, one_of, wrong
 
 DEFAULT_RHO = Decimal("0.02")
 _NANO = 10**9
@@ -44,6 +45,27 @@ JobName = Annotated[Text, AfterValidator(_job_name)]
 Seed = Annotated[Whole, Field(ge=0, lt=1 << 63)]
 
 
+class MatchKeys(Strict):
+    """How people are paired; `on` is None where the file leaves it to the federation."""
+
+    on: Annotated[Words, AfterValidator(distinct)] | None = None
+    mode: Annotated[Text, one_of(MODES)] = "keyed"
+    reveal: Annotated[Text, one_of(REVEALS)] = "hidden"
+
+
+def attribute_name(value: str) -> str:
+    party, slash, name = value.partition("/")
+    if not slash or not party or not name or "/" in name:
+        raise wrong(f'"{value}" is not an attribute', "write party/attribute")
+    return value
+
+
+AttributeName = Annotated[Text, AfterValidator(attribute_name)]
+Attributes = Annotated[
+    tuple[AttributeName, ...], BeforeValidator(as_words), AfterValidator(distinct)
+]
+
+
 class Privacy(Strict):
     noise: Annotated[str, BeforeValidator(_noise)] = "on"
     rho: Rho = DEFAULT_RHO
@@ -56,3 +78,16 @@ class Privacy(Strict):
     def rho_nano(self) -> int:
         """In 1e-9; 0 when noise is off."""
         return int(self.rho * _NANO) if self.on else 0
+
+
+class MatchedFile(Strict):
+    """The keys of a job that matches people and asks one thing of them."""
+
+    job: JobName
+    purpose: Annotated[Text, one_of(PURPOSES)]
+    protocol: Annotated[Text, one_of(PROTOCOLS)]
+    requester: PartyName
+    with_: Annotated[Words, AfterValidator(distinct)] = Field(alias="with")
+    match: MatchKeys = Field(default_factory=MatchKeys)
+    privacy: Privacy = Field(default_factory=Privacy)
+    seed: Seed | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catalog import job_then, lookalike
 from catalog.federation import Federation
 from catalog.yaml import Document, Where, nearest
 
@@ -80,11 +81,12 @@ def _check_crosstab(spec: JobSpec) -> _Found:
     return None
 
 
-_ALONE = (_check_parties, _check_psi, _check_crosstab)
+# 4. lookalike: as `catalog.lookalike` says; what follows a crosstab: as `catalog.job_then` says.
+_ALONE = (_check_parties, _check_psi, _check_crosstab, job_then.check_alone, lookalike.check_alone)
 
 
 def check_alone(spec: JobSpec, document: Document) -> None:
-    """Rules 1 to 3, which need the job only.  Raises BadInput."""
+    """Rules 1 to 4, which need the job only.  Raises BadInput."""
     for check in _ALONE:
         if (found := check(spec)) is not None:
             raise document.error(*found)
@@ -99,10 +101,19 @@ def check_known(spec: JobSpec, federation: Federation, document: Document) -> No
 
 
 def check_against(spec: JobSpec, federation: Federation, document: Document) -> None:
-    """4. Attributes, kinds and identifier types are those of the federation."""
+    """5. Attributes, kinds and identifier types are those of the federation."""
+    if spec.lookalike is not None:
+        lookalike.check_against(spec.lookalike, federation, document)
     for key, names in (("rows", spec.rows), ("columns", spec.columns), ("measures", spec.summed)):
         for name in names:
             _check_attribute(name, key, federation, document)
+    if (found := job_then.check_against(spec, federation)) is not None:
+        raise document.error(*found)
+    check_types(spec, federation, document)
+
+
+def check_types(spec: JobSpec, federation: Federation, document: Document) -> None:
+    """4b. Every party has the identifier types of the match.  Raises BadInput."""
     for kind in spec.match.on:
         for name in spec.parties:
             if kind not in federation.parties[name].ids:

@@ -66,12 +66,12 @@ class SumJob:
 # -- the file ----------------------------------------------------------------------------------
 
 
-def _columns(value: Any) -> Any:
+def columns_of(value: Any) -> Any:
     """A list of attributes, or per party a list of them, or per party role: attribute."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Mapping):
-        return {str(key): _columns(inner) for key, inner in value.items()}
+        return {str(key): columns_of(inner) for key, inner in value.items()}
     if not isinstance(value, list | tuple):
         raise wrong("must be a list of attributes, or one list for each party")
     for item in value:
@@ -82,7 +82,7 @@ def _columns(value: Any) -> Any:
     return tuple(value)
 
 
-Columns = Annotated[Any, BeforeValidator(_columns)]
+Columns = Annotated[Any, BeforeValidator(columns_of)]
 
 
 def _ignored(value: Any) -> Any:
@@ -129,7 +129,7 @@ class _SecureSum(SumFile):
         for name in self.bins:
             if name not in names:
                 raise wrong(f'bins of "{name}", which is no column', nearest(name, names))
-        bins = {name: [_plain(edge) for edge in edges] for name, edges in self.bins.items()}
+        bins = {name: [plain_number(edge) for edge in edges] for name, edges in self.bins.items()}
         return Model(names, columns, {"bins": bins})
 
 
@@ -162,15 +162,15 @@ class _Ltv(SumFile):
     def model(self, parties: Sequence[str]) -> Model:
         columns = _roles(self.columns, parties, ("frequency", "recency", "T"), ("monetary",))
         names = ("frequency", "recency", "T", "monetary")[: len(columns[parties[0]])]
-        horizon = _plain(self.horizon) if self.horizon is not None else ""
-        return Model(names, columns, {"horizon": horizon, "discount": _plain(self.discount)})
+        horizon = plain_number(self.horizon) if self.horizon is not None else ""
+        return Model(names, columns, {"horizon": horizon, "discount": plain_number(self.discount)})
 
 
-def _ks(value: Any) -> Any:
+def ks_of(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-def _init(value: Any) -> Any:
+def init_of(value: Any) -> Any:
     if value == "auto":
         return ()
     if not isinstance(value, list | tuple):
@@ -179,22 +179,21 @@ def _init(value: Any) -> Any:
 
 
 class _Kmeans(SumFile):
+    # grid and exact are over the same people: `catalog.vertical`.
     mode: Annotated[Text, one_of(("horizontal", "grid", "exact"))]
     k: Annotated[
         tuple[Annotated[Whole, Field(ge=1, le=64)], ...],
-        BeforeValidator(_ks),
+        BeforeValidator(ks_of),
         AfterValidator(distinct),
         Field(min_length=1, max_length=16),
     ]
     features: Columns
     iterations: Annotated[Whole, Field(ge=1, le=10)] = 10
-    init: Annotated[tuple[tuple[Number, ...], ...], BeforeValidator(_init)] = ()
+    init: Annotated[tuple[tuple[Number, ...], ...], BeforeValidator(init_of)] = ()
     scale: Annotated[Text, one_of(("none", "zscore"))] = "none"
     restarts: Annotated[Whole, Field(ge=1, le=20)] = 1
 
     def model(self, parties: Sequence[str]) -> Model:
-        if self.mode != "horizontal":
-            raise wrong(f"mode {self.mode} is not in this version", "write mode: horizontal")
         features = _listed(self.features, parties)
         names = features[parties[0]]
         if not names:
@@ -209,7 +208,7 @@ class _Kmeans(SumFile):
             "mode": self.mode,
             "k": list(self.k),
             "iterations": self.iterations,
-            "init": [[_plain(number) for number in centre] for centre in self.init],
+            "init": [[plain_number(number) for number in centre] for centre in self.init],
             "scale": self.scale,
             "restarts": self.restarts,
         }
@@ -379,6 +378,6 @@ def _listed(value: Any, parties: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {party: columns[party] for party in parties}
 
 
-def _plain(number: Decimal) -> str:
+def plain_number(number: Decimal) -> str:
     """One text for one number: 1.50 and 1.5 are the same question."""
     return format(number.normalize(), "f")

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from catalog.tag_rules import number
+from catalog.tag_numbers import number
 from catalog.tag_terms import number_text
 from catalog.tags import Band, TagValue, Title
 from catalog.yaml import Document, Strict, Text, Where, build

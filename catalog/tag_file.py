@@ -19,8 +19,10 @@ from pydantic import BeforeValidator, Field
 
 from catalog.federation import AttributeName, PartyName, Purpose
 from catalog.tag_bands import TitleFile, bands_of, title_of
+from catalog.tag_models import filled, spelled_out
+from catalog.tag_packs import extended
 from catalog.tag_rules import Scope, Sources, condition, kind_of, measure
-from catalog.tag_terms import MEASURES, OF_MODEL, OPTIONS, Measure
+from catalog.tag_terms import MEASURES, OF_MODEL, OF_TIER, OPTIONS, Measure
 from catalog.tags import (
     ASPECTS,
     BANDS,
@@ -114,6 +116,7 @@ def load_tags(path: Path, sources: Sources | None = None) -> TagSet:
 
 def parse_tags(document: Document, sources: Sources | None = None) -> TagSet:
     """As `load_tags`, of a document that is read already.  Raises BadInput."""
+    document = spelled_out(extended(document))
     file = build(_SetFile, document.value, document)
     places = {name: _place(name, value, document, file) for name, value in file.taxonomy.items()}
     mappings = {name: _mapping(name, value, document) for name, value in file.mappings.items()}
@@ -121,6 +124,9 @@ def parse_tags(document: Document, sources: Sources | None = None) -> TagSet:
         name: build(_TagFile, value, document, ("tags", name)) for name, value in file.tags.items()
     }
     drafts = {name: _draft(name, head, document, mappings) for name, head in heads.items()}
+    drafts = filled(drafts, {name: head.measure for name, head in heads.items()}, _known_now)
+    for name, tag in drafts.items():
+        _distinct(tag, ("tags", name), document)
     known = {name: _now(name, drafts).vocabulary if _ends(name, drafts) else () for name in drafts}
     scope = Scope(document, known, sources)
     tags = {name: _ruled(tag, heads[name], scope) for name, tag in drafts.items()}
@@ -162,7 +168,6 @@ def _draft(name: str, file: _TagFile, document: Document, mappings: Mapping[str,
         tag = replace(tag, bands=bands, values=values)
     else:
         tag = replace(tag, values=_values(file, form, at, document, mappings))
-    _distinct(tag, at, document)
     return tag
 
 
@@ -194,7 +199,7 @@ def _values(
         raise document.error((*at, "map"), f'no mapping "{file.map}"', "add it under mappings:")
     if form == WORDS and file.values is None:
         if file.map is None:
-            raise document.error(at, "no values", "add values: [A, B], or map: NAME")
+            return ()  # a model's, filled in later
         return tuple(TagValue(word) for word in mappings[file.map].targets)
     place = (*at, "values")
     if not isinstance(file.values, list) or not file.values:
@@ -224,6 +229,8 @@ def _values(
 def _distinct(tag: Tag, at: Where, document: Document) -> None:
     words = [value.value for value in tag.values]
     key = "bands" if tag.form == BANDS else "values"
+    if not words and tag.form != REPLACED:
+        raise document.error(at, "no values", "add values: [A, B], or map: NAME")
     for i, word in enumerate(words):
         if not word.strip() or not word.isprintable():
             raise document.error((*at, key, i), "an empty value", "give it a name")
@@ -255,7 +262,7 @@ def _ruled(tag: Tag, file: _TagFile, scope: Scope) -> Tag:
 
 
 def _no_tests(value: Mapping[str, Any], at: Where, scope: Scope) -> None:
-    words = (*MEASURES, *OPTIONS, *OF_MODEL)
+    words = (*MEASURES, *OPTIONS, *OF_MODEL, *OF_TIER)
     for key in value:
         if key not in words:
             raise scope.document.error(
@@ -335,6 +342,10 @@ def _now(name: str, tags: Mapping[str, Tag]) -> Tag:
     while tag.replaced_by is not None:
         tag = tags[tag.replaced_by]
     return tag
+
+
+def _known_now(tags: Mapping[str, Tag], name: str) -> Tag | None:
+    return _now(name, tags) if name in tags and _ends(name, tags) else None
 
 
 def _ends(name: str, tags: Mapping[str, Tag]) -> bool:

@@ -6,13 +6,14 @@ line, the place and the fix.  Learns: nobody, anything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.events import EventTable
+from catalog.lifecycle import FIVE
+from catalog.tag_models import tiers_of
+from catalog.tag_numbers import NUMBER, number
 from catalog.tag_terms import (
     COUNTING,
     JOINS,
@@ -24,6 +25,7 @@ from catalog.tag_terms import (
     OF_MODEL,
     OPTIONS,
     SCORE_DECIMALS,
+    STAGED,
     TESTS,
     Compare,
     Condition,
@@ -36,7 +38,6 @@ from catalog.tag_terms import (
 )
 from catalog.yaml import Document, Where, nearest
 
-_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
 _FLAG = {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
 _DEEPEST = 16
 
@@ -110,8 +111,9 @@ def measure(value: Any, at: Where, scope: Scope) -> Measure:
     _check_options(made, value, at, scope)
     where = value.get("where")
     if where is not None:
-        filters = _filters(where, (*at, "where"), scope, made)
-        made = Measure(how, made.of, filters, made.within, made.ending, made.span)
+        made = replace(made, where=_filters(where, (*at, "where"), scope, made))
+    if how == "tier":
+        made = replace(made, tiers=tiers_of(value, at, scope.document))
     return made
 
 
@@ -152,14 +154,15 @@ def _of(how: str, value: Mapping[str, Any], at: Where, scope: Scope) -> tuple[st
 
 def _check_event(how: str, name: str, place: Where, scope: Scope) -> None:
     event, dot, field = name.partition(".")
-    if how in COUNTING and dot:
+    if (how in COUNTING or how == "lifecycle") and dot:
         raise scope.document.error(place, f"{how} is of an event", f"write {event}")
     if how in OF_FIELD and not field:
         raise scope.document.error(place, f"{how} is of an event's field", f"write {event}.FIELD")
     _event(event, place, scope)
     if field:
         kind = _field(event, field, place, scope)
-        if kind is not None and how in ("sum", "avg", "min", "max") and kind.kind != "number":
+        numeric = ("sum", "avg", "min", "max", "tier")
+        if kind is not None and how in numeric and kind.kind != "number":
             raise scope.document.error(
                 place, f"{how} of a {kind.kind}", "use it on a number, or top on a label"
             )
@@ -211,6 +214,10 @@ def _check_options(made: Measure, value: Mapping[str, Any], at: Where, scope: Sc
     allowed: tuple[str, ...] = OF_MODEL if made.how == "model" else ()
     if made.events:
         allowed = ("within", "ending", "span") if made.how == "sequence" else OPTIONS[:3]
+    if made.how == "tag":
+        allowed = ("ending",)
+    if made.how in STAGED and made.within is None:
+        raise scope.document.error(at, f"{made.how} needs a length of time", "add within: 90 days")
     for word in (*OPTIONS, *OF_MODEL):
         if word in value and word not in allowed:
             raise scope.document.error((*at, word), f"{made.how} takes no {word}", f"delete {word}")
@@ -235,6 +242,8 @@ def _filters(value: Any, at: Where, scope: Scope, of: Measure) -> tuple[Filter, 
 
 def _tests(value: Mapping[str, Any], at: Where, scope: Scope, of: Measure) -> tuple[Test, ...]:
     values = scope.tags[of.of[0]] if of.how == "tag" else None
+    if of.how == "lifecycle":
+        values = [word for word, *_ in FIVE]
     if scope.sources is None and (of.how == "attribute" or (of.event and of.field)):
         return _typed_tests(value, at, scope, None, values)
     return _typed_tests(value, at, scope, kind_of(of, scope.sources), values)
@@ -245,7 +254,7 @@ def kind_of(of: Measure, sources: Sources | None) -> Typed:
     if of.how == "attribute":
         assert sources is not None
         return sources.attributes[of.of[0]]
-    if of.how == "tag":
+    if of.how == "tag" or of.how in STAGED:
         return Typed("label")
     if of.how == "model":
         kind = MODELS[of.model][1][of.of[1]]
@@ -304,7 +313,7 @@ def _operand(
         _check_words(words, place, scope, values)
         return words
     word = _word(value, place, scope)
-    if kind is not None and kind.kind == "number" and not _NUMBER.fullmatch(word):
+    if kind is not None and kind.kind == "number" and not NUMBER.fullmatch(word):
         raise scope.document.error(place, f'"{word}" is a word, this is a number', "write digits")
     if kind is not None and kind.kind == "flag":
         if word.lower() not in _FLAG:
@@ -319,29 +328,13 @@ def _check_words(
 ) -> None:
     for word in words:
         if values is not None and word not in values:
-            raise scope.document.error(
-                place, f'the tag has no value "{word}"', nearest(word, values)
-            )
+            raise scope.document.error(place, f'there is no value "{word}"', nearest(word, values))
 
 
 def _word(value: Any, place: Where, scope: Scope) -> str:
     if isinstance(value, Mapping | list) or value is None:
         raise scope.document.error(place, "must be a word")
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def number(value: Any, place: Where, document: Document) -> Decimal:
-    """An exact decimal, written as a number or as text."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = Decimal(value)
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise document.error(place, f'"{value}" is a word, this needs a number', "write digits")
-    found = Decimal(value)
-    if not _NUMBER.fullmatch(format(found, "f")):
-        raise document.error(
-            place, f"{value} has too many digits", "at most 15 before and 9 after the point"
-        )
-    return found
 
 
 def _known(value: Mapping[str, Any], words: Sequence[str], at: Where, scope: Scope) -> None:

@@ -21,20 +21,26 @@ OF_PERSON = ("attribute", "tag", "model")
 COUNTING = ("count", "days")
 OF_FIELD = ("sum", "avg", "min", "max", "top")
 OF_EVENT = ("first", "last")  # of an event: days since; of a field: its value then
-MEASURES = (*OF_PERSON, *COUNTING, *OF_FIELD, *OF_EVENT, "sequence")
+STAGED = ("lifecycle", "tier")  # a word for how much, seen over time
+MEASURES = (*OF_PERSON, *COUNTING, *OF_FIELD, *OF_EVENT, "sequence", *STAGED)
 OF_MODEL = ("job", "column")
+OF_TIER = ("review", "since", "levels", "downgrade")
 OPTIONS = ("where", "within", "ending", "span")
 
 # What a job of each model leaves at its party: the folder of its file, and its columns with the
 # kind of each, first the one that is meant when none is named.
 MODELS: dict[str, tuple[str, dict[str, str]]] = {
     "kmeans": ("labels", {"label": "label"}),
-    "lifecycle": ("labels", {"label": "label"}),
     "lookalike": ("scores", {"score": "number"}),
     "ltv": (
         "scores",
         {"clv": "number", "p_alive": "number", "expected_purchases": "number",
          "expected_value": "number"},
+    ),
+    "recommendation": (
+        "recommendations",
+        {"item_1": "label", "item_2": "label", "item_3": "label", "item_4": "label",
+         "item_5": "label", "basis": "label"},
     ),
     "rfm": (
         "scores",
@@ -90,13 +96,43 @@ class Filter:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A tier.  at: reaches it; keep: stays in it; grace: how long it lasts without `keep`."""
+
+    value: str
+    at: Decimal | None = None  # None for the lowest, which everybody has
+    keep: Decimal | None = None
+    grace: Span | None = None
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """The rules of a membership.  levels: the lowest first.
+
+    Looked at every `review` from `since` on, a moment in the party's own time.
+    downgrade: "one" level at a time, or to what is "earned".
+    """
+
+    review: Span
+    since: str
+    levels: tuple[Level, ...]
+    downgrade: str = "one"
+
+    def reviews_in_grace(self, level: Level) -> int:
+        """How many reviews without `keep` a person stays for."""
+        return 0 if level.grace is None else -(-level.grace.hours // self.review.hours)
+
+
+@dataclass(frozen=True)
 class Measure:
     """One number or word per person.
 
     of: the attribute, tag, event, EVENT.FIELD; the steps of a sequence; a job and a column.
     model: the model's word, for how = model.
-    within, ending: only events in [as-of - ending - within, as-of - ending).
+    within, ending: only events in [as-of - ending - within, as-of - ending); for a lifecycle
+    the period that is compared with the one before; a tag as it was `ending` ago.
     span: the longest time from a sequence's first step to its last.
+    tiers: for how = tier.
     """
 
     how: str
@@ -106,6 +142,7 @@ class Measure:
     ending: Span | None = None
     span: Span | None = None
     model: str = ""
+    tiers: Tiers | None = None
 
     @property
     def event(self) -> str:
@@ -185,7 +222,23 @@ def _measure(measure: Measure) -> dict[str, Any]:
         length = getattr(measure, name)
         if length is not None:
             fields[name] = f"{length} ago" if name == "ending" else str(length)
-    return fields
+    return fields if measure.tiers is None else fields | _tiers(measure.tiers)
+
+
+def _tiers(tiers: Tiers) -> dict[str, Any]:
+    return {
+        "review": str(tiers.review),
+        "since": tiers.since,
+        "levels": [_level(level) for level in tiers.levels],
+        "downgrade": tiers.downgrade,
+    }
+
+
+def _level(level: Level) -> dict[str, str]:
+    fields = {"value": level.value}
+    if level.at is not None and level.keep is not None:
+        fields |= {"at": number_text(level.at), "keep": number_text(level.keep)}
+    return fields if level.grace is None else fields | {"grace": str(level.grace)}
 
 
 def _tests(tests: tuple[Test, ...]) -> dict[str, Any]:

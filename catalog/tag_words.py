@@ -6,7 +6,19 @@ cannot say something else than the rule does.  Learns: nobody, anything.
 
 from __future__ import annotations
 
-from catalog.tag_terms import Compare, Condition, Filter, Measure, Span, Test, number_text, written
+from dataclasses import replace
+
+from catalog.tag_terms import (
+    Compare,
+    Condition,
+    Filter,
+    Measure,
+    Span,
+    Test,
+    Tiers,
+    number_text,
+    written,
+)
 from catalog.tags import BANDS, REPLACED, RULES, Tag, TagSet
 
 _UNITS = {"hour": "小时", "day": "天", "week": "周"}
@@ -145,8 +157,7 @@ def measure(tags: TagSet, term: Measure, language: str) -> str:
     if term.how == "attribute":
         return f"属性 {of} " if zh else f"the attribute {of}"
     if term.how == "tag":
-        title = tags.now(of).title.of(language)
-        return f"标签“{title}”" if zh else f"the tag “{title}”"
+        return _tag(term, tags.now(of).title.of(language), zh)
     if term.how == "model":
         model, column = term.model, term.of[1]
         return f"模型 {model}（作业 {of}）的 {column} " if zh else f"{column} of {model} job {of}"
@@ -159,11 +170,62 @@ def measure(tags: TagSet, term: Measure, language: str) -> str:
             said += f"（首尾不超过{_span(term.span, zh)}）" if zh else f" within {term.span}"
     elif term.how in ("first", "last"):
         said = _ends(term, zh)
+    elif term.how == "lifecycle":
+        return _lifecycle(term, language)
+    elif term.how == "tier":
+        how = replace(term, how="sum" if term.field else "count", tiers=None)
+        assert term.tiers is not None
+        return _tiers(term.tiers, measure(tags, how, language), zh)
     else:
         said = _MEASURES[term.how][0 if zh else 1].format(of)
     return _window(term, zh) + said + _where(term.where, language) if zh else (
         said + _where(term.where, language) + _window(term, zh)
     )  # fmt: skip
+
+
+def _tag(term: Measure, title: str, zh: bool) -> str:
+    if term.ending is None:
+        return f"标签“{title}”" if zh else f"the tag “{title}”"
+    if zh:
+        return f"{_span(term.ending, zh)}前的标签“{title}”".strip()
+    return f"the tag “{title}” as it was {term.ending} ago"
+
+
+def _lifecycle(term: Measure, language: str) -> str:
+    zh = language == "zh"
+    assert term.within is not None
+    what = f"{term.event}{_where(term.where, language)}"
+    if zh:
+        end = "" if term.ending is None else f"，截至{_span(term.ending, zh)}前"
+        return f"{what} 的生命周期阶段（最近{_span(term.within, zh)}与此前同样长的一段相比{end}）"
+    end = "" if term.ending is None else f", up to {term.ending} ago"
+    return f"the lifecycle stage by {what} (the last {term.within} against those before{end})"
+
+
+def _tiers(tiers: Tiers, what: str, zh: bool) -> str:
+    said = []
+    for level in tiers.levels:
+        if level.at is None or level.keep is None:
+            continue
+        at, keep = number_text(level.at), number_text(level.keep)
+        if zh:
+            grace = "" if level.grace is None else f"，宽限{_span(level.grace, zh)}"
+            said.append(f"{_quoted(level.value)}达到 {at} 升级，保持 {keep}{grace}")
+        else:
+            grace = "" if level.grace is None else f", {level.grace} of grace"
+            said.append(f"{_quoted(level.value)} at {at}, kept from {keep}{grace}")
+    lowest, since = _quoted(tiers.levels[0].value), tiers.since.removesuffix("T00:00:00")
+    if zh:
+        down = "逐级" if tiers.downgrade == "one" else "按现有水平"
+        return (
+            f"{what}的会员等级（自 {since} 起每{_span(tiers.review, zh)}评定一次，从{lowest}开始："
+            f"{'；'.join(said)}；{down}降级）"
+        )
+    down = "one level at a time" if tiers.downgrade == "one" else "to the level earned"
+    return (
+        f"the membership tier by {what} (reviewed every {tiers.review} from {since} on, starting "
+        f"at {lowest}; {'; '.join(said)}; down {down})"
+    )
 
 
 def _ends(term: Measure, zh: bool) -> str:

@@ -85,6 +85,7 @@ class Tag:
     """form: RULES, BANDS, WORDS or REPLACED; the fields of the others are empty.
 
     unknown: the value of people without the measure.
+    closed: a word's measure gives no other word than the values.  always: everybody has one.
     """
 
     name: str
@@ -104,13 +105,15 @@ class Tag:
     unknown: str | None = None
     under: str | None = None
     replaced_by: str | None = None
+    closed: bool = False
+    always: bool = False
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
         """All words that a person may have, in order; always the same, whatever the data."""
         more = [self.unknown or UNKNOWN]
         if self.form == WORDS:
-            more.insert(0, OTHER)
+            more = [*([] if self.closed else [OTHER]), *([] if self.always else more)]
         elif self.form == RULES and self.values[-1].when is None:
             more = []
         return tuple(dict.fromkeys((*(v.value for v in self.values), *more)))

@@ -45,7 +45,7 @@ PROTOCOLS = (
     "audience",
 )
 # The others are known words that this version refuses.
-PROTOCOLS_BUILT = ("psi", "crosstab", "secure_sum", "rfm", "ltv", "kmeans")
+PROTOCOLS_BUILT = ("psi", "crosstab", "secure_sum", "rfm", "ltv", "kmeans", "lookalike")
 
 MODES = ("keyed", "ecdh")
 REVEALS = ("hidden", "members")

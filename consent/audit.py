@@ -10,7 +10,8 @@ The order of checks for each log:
    are consistent with each other; 3. and with the one that the auditor kept;
 4. every opening is what its entry committed to; 5. of the parties whose openings the bundle
 claims to have, a missing one is listed as erased; entries of others are counted as closed;
-6. times of entries and of each witness do not go back; 7. further rules (`Rule`).
+6. a log that says it replaces another names that one's end, which continues what was kept;
+7. times of entries and of each witness do not go back; 8. further rules (`Rule`).
 """
 
 from __future__ import annotations
@@ -23,34 +24,39 @@ from typing import Protocol
 
 from consent.audit_report import LogSummary, Report
 from consent.bundle import VERSION, end_line, parse_claims
-from consent.checkpoint import Checkpoint
+from consent.checkpoint import Checkpoint, parse_checkpoint
+from consent.entry_line import MAX_LINE, entry_of, opening_of
 from consent.errors import NoteError, ProofError
 from consent.findings import Finding, Severity
 from consent.leaf import (
     CONSENT,
     ERASED,
+    MIGRATED,
     Leaf,
+    LeafReader,
     Opening,
     check_opening,
-    parse_leaf,
+    migrated_note,
     parse_object,
     read_body,
 )
 from consent.merkle import CompactRange, hash_leaf
+from consent.note import parse_note
 from consent.policy import CheckedCheckpoint, Policy, check_checkpoint
+from consent.trust import party_of
 from protocol.errors import BadInput
 
 MAX_OF_A_KIND = 20  # findings of one code and log that are listed one by one
-MAX_LINE = 1_000_000
 
 
 class Rule(Protocol):
     """A rule over what entries say; one object audits one bundle."""
 
-    def see(
-        self, log: str, index: int, leaf: Leaf, body: Mapping[str, object] | None
-    ) -> Iterable[Finding]:
-        """Called for every well-formed entry in order; body: None when there is no opening."""
+    def see(self, log: str, index: int, leaf: Leaf, body: bytes | None) -> Iterable[Finding]:
+        """Called for every well-formed entry in order.
+
+        body: a canonical JSON object that the entry committed to; None without an opening.
+        """
 
     def checkpoint(self, log: str, checked: CheckedCheckpoint) -> Iterable[Finding]:
         """Called for every checkpoint whose root is that of the entries so far."""
@@ -121,13 +127,22 @@ class _Audit:
         self._logs: list[LogSummary] = []
         self._log: _LogState | None = None
         self._digest = hashlib.sha256()
+        self._leaves = LeafReader()
+        self._replaced: dict[str, CheckedCheckpoint] = {}  # log → the head it ended with
         self._number = 0
         self._recognised = False
         self._ended = False
 
     def line(self, line: bytes) -> None:
         self._number += 1
+        self._line(line)
+        self._digest.update(line)
+
+    def _line(self, line: bytes) -> None:
         try:
+            if self._log is not None and (entry := entry_of(line)) is not None:
+                self._entry(self._log, *entry)
+                return
             fields = self._fields(line)
             keys = set(fields)
             if keys == {"end"}:
@@ -141,12 +156,14 @@ class _Audit:
             elif keys == {"checkpoint"}:
                 self._checkpoint(self._log, fields["checkpoint"])
             elif "leaf" in keys and keys <= {"leaf", "opening"}:
-                self._entry(self._log, fields["leaf"], fields.get("opening"))
+                text = fields["leaf"]
+                if not isinstance(text, str):
+                    raise ProofError("a leaf is text")
+                self._entry(self._log, text.encode(), fields.get("opening"))
             else:
                 raise ProofError("unknown fields")
         except ProofError as error:
             self._find("bad_line", line=self._number, cause=error.info.cause)
-        self._digest.update(line)
 
     def report(self) -> Report:
         if not self._recognised:
@@ -154,9 +171,9 @@ class _Audit:
         if not self._ended:
             self._log_done()
             self._find("file_cut")
-        for origin in self._kept:
+        for origin, kept in self._kept.items():
             if origin not in {log.origin for log in self._logs}:
-                self._find("log_missing", origin)
+                self._absent(origin, kept)
         for rule in self._rules:
             self._add(rule.finish())
         for (code, log), count in self._counts.items():
@@ -225,17 +242,15 @@ class _Audit:
             last = max(head.size - 1, 0)
             self._find("root_differs", log.origin, first=log.covered, last=last, size=head.size)
 
-    def _entry(self, log: _LogState, text: object, opening: object) -> None:
-        if not isinstance(text, str):
-            raise ProofError("a leaf is text")
-        data = text.encode()
+    def _entry(self, log: _LogState, data: bytes, opening: object) -> None:
+        """opening: an Opening, or whatever the line has in its place."""
         index = log.tree.size
         log.tree.append(hash_leaf(data))
         for kept in self._kept.get(log.origin, ()):
             if kept.size == log.tree.size and kept.root != log.tree.root():
                 self._find("kept_differs", log.origin, size=kept.size)
         try:
-            leaf = parse_leaf(data)
+            leaf = self._leaves.read(data)
         except ProofError as error:
             self._find("bad_leaf", log.origin, index=index, cause=error.info.cause)
             return
@@ -246,9 +261,7 @@ class _Audit:
         for rule in self._rules:
             self._add(rule.see(log.origin, index, leaf, body))
 
-    def _open(
-        self, log: _LogState, index: int, leaf: Leaf, opening: object
-    ) -> dict[str, object] | None:
+    def _open(self, log: _LogState, index: int, leaf: Leaf, opening: object) -> bytes | None:
         if leaf.type != CONSENT:
             log.not_erasable.add(index)
         if leaf.party not in log.claimed:
@@ -260,7 +273,7 @@ class _Audit:
             log.missing.append(index)
             return None
         try:
-            given = _opening(opening)
+            given = opening if isinstance(opening, Opening) else opening_of(opening)
             check_opening(leaf, given)
             body = read_body(given.body)
         except ProofError as error:
@@ -269,7 +282,9 @@ class _Audit:
         log.opened += 1
         if leaf.type == ERASED:
             self._erasure(log, index, body)
-        return body
+        elif leaf.type == MIGRATED:
+            self._migration(log, index, body)
+        return given.body
 
     def _erasure(self, log: _LogState, index: int, body: Mapping[str, object]) -> None:
         listed = body.get("indexes")
@@ -280,6 +295,38 @@ class _Audit:
         if any(not 0 <= n < index or n in log.not_erasable for n in numbers):
             self._find("bad_erasure", log.origin, index=index)
         log.erased.update(dict.fromkeys(numbers, index))
+
+    def _migration(self, log: _LogState, index: int, body: Mapping[str, object]) -> None:
+        """Which log this one replaces: said first, by that log's last checkpoint."""
+        try:
+            note = migrated_note(body)
+            if index or note is None:
+                raise NoteError("it is not a first entry that carries one checkpoint")
+            origin = parse_checkpoint(parse_note(note).text).origin
+            if origin == log.origin or party_of(origin) != party_of(log.origin):
+                raise NoteError(f"{origin!r} is not an earlier log of this kind")
+            if origin not in {key.name for key in self._policy.logs}:
+                self._find("replaced_unknown", log.origin, index=index, replaced=origin)
+                return
+            self._replaced[origin] = check_checkpoint(note, self._policy, origin)
+        except NoteError as error:
+            self._find("bad_migration", log.origin, index=index, cause=error.info.cause)
+
+    def _absent(self, origin: str, kept: Sequence[Checkpoint]) -> None:
+        """A log of which something was kept and that the bundle has not: replaced, or left out."""
+        end = self._replaced.get(origin)
+        if end is None:
+            self._find("log_missing", origin)
+            return
+        size = end.checkpoint.size
+        for one in kept:
+            if one.size > size:
+                self._find("replaced_behind", origin, size=size, kept=one.size)
+            elif one.size == size and one.root != end.checkpoint.root:
+                self._find("kept_differs", origin, size=size)
+            elif one.size < size and not end.has_quorum:
+                # Nobody vouches that the end continues what was kept.
+                self._find("log_missing", origin)
 
     def _log_done(self) -> None:
         log, self._log = self._log, None
@@ -324,18 +371,3 @@ class _Audit:
             self._counts[one.code, one.log] += 1
             if self._counts[one.code, one.log] <= MAX_OF_A_KIND:
                 self._findings.append(one)
-
-
-def _opening(fields: object) -> Opening:
-    if not isinstance(fields, dict) or set(fields) != {"body", "salt"}:
-        raise ProofError("an opening has a body and a salt")
-    body, salt = fields["body"], fields["salt"]
-    if not isinstance(body, str) or not isinstance(salt, str):
-        raise ProofError("an opening's body and salt are text")
-    try:
-        data = bytes.fromhex(salt)
-    except ValueError as error:
-        raise ProofError("an opening's salt is not hex") from error
-    if data.hex() != salt:
-        raise ProofError("an opening's salt is not lower-case hex")
-    return Opening(data, body.encode())

@@ -2,8 +2,9 @@
 
 Who runs it: `assent audit …`, the party console.  Learns: what is in the bundle.
 
-Kept checkpoints are one file per log: what this auditor has verified last.  A bundle that does
-not continue them is a log that told two stories, or an old bundle.
+Kept checkpoints are one file per log: what this auditor has verified last, or a note that
+somebody kept elsewhere.  A bundle that does not continue them is a log that told two stories,
+or an old bundle.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consent.audit import MAX_LINE, Rule, audit_bundle
+from consent.audit import Rule, audit_bundle
 from consent.audit_report import Report
 from consent.checkpoint import parse_checkpoint
+from consent.entry_line import MAX_LINE
 from consent.errors import NoteError
-from consent.note import parse_note
+from consent.leaf import MIGRATED, migrated_note
+from consent.note import MAX_NOTE_BYTES, parse_note
 from consent.policy import Policy
 from consent.trust import Trust, party_of
 from protocol.encoding import canonical_json
@@ -29,6 +32,7 @@ from protocol.errors import BadInput
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SUFFIX = ".checkpoint"
+_LEAF, _REPLACING = b'{"leaf"', MIGRATED.encode()
 CSV_COLUMNS = ("log", "index", "time", "party", "type", "commitment", "opened", "body")
 
 
@@ -38,6 +42,7 @@ class Contents:
 
     origins: list[str] = field(default_factory=list)
     newest: dict[str, str] = field(default_factory=dict)  # origin → last note
+    replaced: list[str] = field(default_factory=list)  # last notes of logs that others replace
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -54,17 +59,22 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 def contents(path: Path) -> Contents:
     found = Contents()
-    for fields in _objects(path):
+    few = (line for line in lines_of(path) if not line.startswith(_LEAF) or _REPLACING in line)
+    for fields in _objects(few):
         log, note = fields.get("log"), fields.get("checkpoint")
         if isinstance(log, str):
             found.origins.append(log)
         elif isinstance(note, str) and found.origins:
             found.newest[found.origins[-1]] = note
+        elif isinstance(opening := fields.get("opening"), dict):
+            for said in _objects([str(opening.get("body")).encode("utf-8", "replace")]):
+                if (last := migrated_note(said)) is not None:
+                    found.replaced.append(last)
     return found
 
 
-def _objects(path: Path) -> Iterator[dict[str, object]]:
-    for line in lines_of(path):
+def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, object]]:
+    for line in lines:
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):
@@ -73,28 +83,46 @@ def _objects(path: Path) -> Iterator[dict[str, object]]:
             yield fields
 
 
-def default_policy(trust: Trust, path: Path) -> Policy:
-    """For the logs of a bundle that the collaboration's consent service may have."""
-    known = [origin for origin in contents(path).origins if party_of(origin) is not None]
+def default_policy(trust: Trust, path: Path, kept: Iterable[str] = ()) -> Policy:
+    """For those logs of a bundle, and of kept notes, that the collaboration's consent service
+    may have or have had: one that is in no bundle any more is a finding, not a stranger."""
+    found = contents(path)
+    origins = [*found.origins, *map(_origin, [*kept, *found.replaced])]
+    known = [origin for origin in origins if party_of(origin) is not None]
     return trust.policy(*dict.fromkeys(known))
 
 
-def verify(path: Path, policy: Policy, rules: list[Rule], keep: Path | None) -> Report:
-    """Audits a bundle; with `keep`, against what was kept there, and keeps what it verified.
+def verify(
+    path: Path, policy: Policy, rules: list[Rule], keep: Path | None, kept: Sequence[str] = ()
+) -> Report:
+    """Audits a bundle against the notes `kept`; what it verified is kept in the folder `keep`.
 
     Raises BadInput when the file is no bundle or a kept checkpoint is not genuine.
     """
-    report = audit_bundle(lines_of(path), policy, kept_notes(keep) if keep else (), rules)
+    report = audit_bundle(lines_of(path), policy, kept, rules)
     if keep is not None and report.exit_code == 0:
         keep_notes(keep, contents(path).newest)
     return report
 
 
-def kept_notes(folder: Path) -> list[str]:
+def kept_notes(folder: Path | None, files: Iterable[Path] = ()) -> list[str]:
+    """The notes in a folder of earlier audits, if there is one, and in single files."""
+    found = sorted(folder.glob(f"*{_SUFFIX}")) if folder else []
+    return [_read_note(path) for path in (*found, *files)]
+
+
+def _read_note(path: Path) -> str:
     try:
-        return [one.read_text("utf-8") for one in sorted(folder.glob(f"*{_SUFFIX}"))]
+        with path.open("rb") as file:
+            data = file.read(MAX_NOTE_BYTES + 1)
+        if len(data) > MAX_NOTE_BYTES:
+            raise BadInput(f"{path}: is too long for a checkpoint")
+        return data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{folder}: a kept checkpoint cannot be read ({error})") from error
+        raise BadInput(
+            f"{path}: a kept checkpoint cannot be read ({error})",
+            next_step="name a file that holds one checkpoint, as the log served it",
+        ) from error
 
 
 def keep_notes(folder: Path, newest: dict[str, str]) -> None:
@@ -116,6 +144,13 @@ def _size(note: str) -> int:
         return parse_checkpoint(parse_note(note).text).size
     except NoteError:
         return 0
+
+
+def _origin(note: str) -> str:
+    try:
+        return parse_checkpoint(parse_note(note).text).origin
+    except NoteError:
+        return ""  # the audit says what is wrong with it
 
 
 # -- exports ---------------------------------------------------------------------------------
@@ -143,7 +178,7 @@ def csv_lines(path: Path) -> Iterator[str]:
 
 def _entries(path: Path) -> Iterator[tuple[str, int, str, object]]:
     log, index = "", 0
-    for fields in _objects(path):
+    for fields in _objects(lines_of(path)):
         if isinstance(fields.get("log"), str):
             log, index = str(fields["log"]), 0
         elif isinstance(fields.get("leaf"), str):

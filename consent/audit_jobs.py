@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from consent.errors import ProofError
 from consent.findings import Finding
 from consent.job_record import Statement, parse_statement
-from consent.leaf import JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, Leaf
+from consent.leaf import JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, Leaf, read_body
 from consent.policy import CheckedCheckpoint
 
 JOB_SECONDS = 24 * 3600  # a job ends within a day (architecture.md, the job engine)
@@ -52,9 +52,7 @@ class JobRule:
         self._closed: set[str] = set()  # parties of which some statement is not opened
         self._newest = 0
 
-    def see(
-        self, log: str, index: int, leaf: Leaf, body: Mapping[str, object] | None
-    ) -> Iterable[Finding]:
+    def see(self, log: str, index: int, leaf: Leaf, body: bytes | None) -> Iterable[Finding]:
         if leaf.type not in _STATEMENTS:
             return
         self._newest = max(self._newest, _seconds(leaf.time))
@@ -77,11 +75,11 @@ class JobRule:
             if late > LATE_SECONDS:
                 yield _finding("logged_late", one, late=late)
 
-    def _read(self, leaf: Leaf, body: Mapping[str, object]) -> Statement:
+    def _read(self, leaf: Leaf, body: bytes) -> Statement:
         signer = self._signers.get(leaf.party)
         if self._signers and signer is None:
             raise ProofError("its party has no card in the collaboration")
-        said = parse_statement(leaf.type, body, signer)
+        said = parse_statement(leaf.type, read_body(body), signer)
         if said.party != leaf.party:
             raise ProofError("it speaks for another party than its entry")
         return said

@@ -8,7 +8,7 @@ Records are kept as columns, some 150 bytes each, and judged together at the end
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consent.body import batch_of
@@ -17,7 +17,6 @@ from consent.leaf import CONSENT, Leaf
 from consent.policy import CheckedCheckpoint
 from consent.records import RecordBatch, joined
 from consent.state_machine import illegal_steps
-from protocol.encoding import canonical_json
 from protocol.errors import ProtocolViolation
 
 _CHUNK = 4_096
@@ -38,14 +37,11 @@ class ConsentRule:
     def __init__(self) -> None:
         self._logs: dict[str, _Records] = {}
 
-    def see(
-        self, log: str, index: int, leaf: Leaf, body: Mapping[str, object] | None
-    ) -> Iterable[Finding]:
+    def see(self, log: str, index: int, leaf: Leaf, body: bytes | None) -> Iterable[Finding]:
         if leaf.type != CONSENT or body is None:
             return ()
         kept = self._logs.setdefault(log, _Records())
-        data = canonical_json(dict(body))
-        kept.bodies.append(data)
+        kept.bodies.append(body)
         kept.indexes.append(index)
         if len(kept.bodies) >= _CHUNK:
             return self._columns(log, kept)

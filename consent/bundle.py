@@ -41,12 +41,14 @@ class Source:
     """A log to export.
 
     parties: whose entries are opened; none of a log that is another party's.
+    size: of the checkpoint at which the bundle ends; None: of the newest.
     """
 
     origin: str
     storage: LogStorage
     openings: Openings
     parties: tuple[str, ...]
+    size: int | None = None
 
 
 def export_bundle(sources: Iterable[Source], write: Callable[[bytes], object]) -> int:
@@ -86,7 +88,11 @@ def parse_claims(parties: object) -> tuple[str, ...]:
 
 def _log_lines(source: Source) -> Iterator[bytes]:
     # Read at once: the log may grow meanwhile, and this is where the bundle ends.
-    checkpoints = list(source.storage.checkpoints())
+    checkpoints = [
+        (size, note)
+        for size, note in source.storage.checkpoints()
+        if source.size is None or size <= source.size
+    ]
     place = 0
     for size, note in checkpoints:
         while place < size:

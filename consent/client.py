@@ -72,8 +72,9 @@ class _Client:
             call.cancel()
         raise self._unavailable("it ended the stream for witnesses")
 
-    async def _ask(self, method: Any, request: Any) -> Any:
-        return await self._translated(method(request, timeout=self._timeout, wait_for_ready=True))
+    async def _ask(self, method: Any, request: Any, *, wait: bool = True) -> Any:
+        """wait: for a service that is not there yet; else that is an error at once."""
+        return await self._translated(method(request, timeout=self._timeout, wait_for_ready=wait))
 
     async def _stream(self, call: Any, quiet: float = PAGE_SECONDS) -> AsyncIterator[Any]:
         try:
@@ -144,7 +145,9 @@ class ConsentClient(_Client):
             yield codec.head_from_pb(head)
 
     async def log_job(self, event: JobEvent) -> Recorded:
-        reply = await self._ask(self._stub.LogJob, codec.job_event_to_pb(event))
+        # Statements are kept by the node and follow: a job need not wait for a service that is
+        # down, while its consents grow old.
+        reply = await self._ask(self._stub.LogJob, codec.job_event_to_pb(event), wait=False)
         return codec.recorded_from_pb(reply)
 
     async def proof(self, origin: str, index: int) -> str:

@@ -197,13 +197,15 @@ def answer_to_pb(number: int, answer: WitnessAnswer) -> pb.ConsentCosignature:
         number=number,
         lines=answer.lines,
         conflict_size_plus_one=0 if answer.conflict is None else answer.conflict + 1,
+        conflict_note=answer.conflict_note,
         refusal=answer.refusal,
     )
 
 
 def answer_from_pb(message: pb.ConsentCosignature) -> WitnessAnswer:
     size = message.conflict_size_plus_one
-    return WitnessAnswer(message.lines, size - 1 if size else None, message.refusal)
+    conflict = size - 1 if size else None
+    return WitnessAnswer(message.lines, conflict, message.conflict_note, message.refusal)
 
 
 def _opening_to_pb(opening: Opening | None) -> pb.ConsentOpening:

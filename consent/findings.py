@@ -263,6 +263,22 @@ SENTENCES: Mapping[str, Words] = {
         "the auditor kept a checkpoint of this log, but the bundle does not have it",
         "审计方留存了该日志的检查点，但证据包中没有该日志",
     ),
+    "bad_migration": Words(
+        _B,
+        "entry {index} does not say rightly which log this one replaces: {cause}",
+        "第 {index} 条记录没有正确说明本日志所替代的日志",
+    ),
+    "replaced_unknown": Words(
+        _I,
+        "entry {index} says that this log replaces {replaced}, which is not in the policy",
+        "第 {index} 条记录称本日志替代了 {replaced}，但策略中没有该日志",
+    ),
+    "replaced_behind": Words(
+        _I,
+        "the log was replaced after {size} entries, the auditor kept a tree of size {kept}: "
+        "the entries between are lost",
+        "该日志在第 {size} 条之后被替代，而审计方留存的树大小为 {kept}：其间的记录已丢失",
+    ),
     "more": Words(_B, "{count} more findings of kind {kind}", "另有 {count} 项同类问题（{kind}）"),
     "more_missing": Words(
         _I,

@@ -18,7 +18,7 @@ import hmac
 import json
 import re
 import time as _time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consent.errors import ProofError
@@ -36,6 +36,8 @@ SALT_BYTES = 32
 MAX_BODY = 65_536
 _MAX_PARTY = 256
 _FOUR_BYTES = re.compile(b"[\xf0-\xff]")
+_COMMITTED = re.compile(rb'\{"commitment":"([0-9a-f]{64})"')
+_REST = len('{"commitment":""') + 64
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:00Z", re.ASCII)
 
 
@@ -139,6 +141,28 @@ def parse_leaf(data: bytes) -> Leaf:
     return Leaf(bytes.fromhex(commitment), party, time, kind)
 
 
+class LeafReader:
+    """`parse_leaf` for many entries, most of which differ in their commitment only.
+
+    In canonical JSON the commitment stands first, so that everything after it is the same for
+    the entries of one party, type and minute; what was read once is compared, not read again.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._leaf: Leaf | None = None
+
+    def read(self, data: bytes) -> Leaf:
+        """Raises ProofError exactly where `parse_leaf` does."""
+        commitment = _COMMITTED.match(data)
+        if commitment is None or data[commitment.end() :] != self._rest or self._leaf is None:
+            self._leaf = parse_leaf(data)  # canonical: its commitment is where _COMMITTED looks
+            self._rest = data[_REST:]
+            return self._leaf
+        leaf = self._leaf
+        return Leaf(bytes.fromhex(commitment[1].decode()), leaf.party, leaf.time, leaf.type)
+
+
 def check_opening(leaf: Leaf, opening: Opening) -> None:
     """Raises ProofError unless `opening` is what `leaf` commits to."""
     if len(opening.salt) != SALT_BYTES:
@@ -150,6 +174,12 @@ def check_opening(leaf: Leaf, opening: Opening) -> None:
 def read_body(body: bytes) -> dict[str, object]:
     """The fields of a body; raises ProofError unless it is a canonical JSON object."""
     return parse_object(body, "a body")
+
+
+def migrated_note(body: Mapping[str, object]) -> str | None:
+    """The last checkpoint of the replaced log in a `log.migrated` body; None for another one."""
+    note = body.get("checkpoint")
+    return note if isinstance(note, str) and set(body) == {"checkpoint", "id"} else None
 
 
 def parse_object(data: bytes, what: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ without a quorum as well ("proof pending").
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -90,6 +91,7 @@ class Ledger:
         base = min(known) if known else random(8).hex()
         self._consent = {party: consent_origin(base, party) for party in parties}
         self.jobs = jobs_origin(base)
+        self._name = keys.card.name
         self._logs: dict[str, _Open] = {}
         self._lock = threading.Lock()
         pace = pace or Pace()
@@ -196,8 +198,6 @@ class Ledger:
     def bundle(self, reader: str) -> Iterator[bytes]:
         """Lines of the bundle for `reader`: a party's own consent log and the job log with its
         own openings; everything for the auditor."""
-        import hashlib
-
         digest, count = hashlib.sha256(), 0
         for line in bundle_lines(self._sources(reader)):
             digest.update(line)
@@ -213,11 +213,16 @@ class Ledger:
     def _sources(self, reader: str) -> Iterator[Source]:
         for party, origin in self._consent.items():
             if reader in (party, AUDITOR):
-                one = self._logs[origin]
-                yield Source(origin, one.storage, one.openings, (party,))
-        one = self._logs[self.jobs]
-        opened = tuple(self._consent) if reader == AUDITOR else (reader,)
-        yield Source(self.jobs, one.storage, one.openings, opened)
+                yield self._source(origin, (party,))
+        readers = tuple(self._consent) if reader == AUDITOR else (reader,)
+        # What the service says for itself, which old log this one replaces, everybody may read.
+        yield self._source(self.jobs, (*readers, self._name))
+
+    def _source(self, origin: str, parties: tuple[str, ...]) -> Source:
+        one = self._logs[origin]
+        # What is being cosigned just now is not in it: that head would seem to lack its quorum.
+        size = one.writer.published.checkpoint.size
+        return Source(origin, one.storage, one.openings, parties, size)
 
     # -- writing ---------------------------------------------------------------------------
 

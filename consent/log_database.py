@@ -30,7 +30,8 @@ def open_url(url: str, metadata: sa.MetaData, append_only: Sequence[str]) -> sa.
         if address.get_backend_name() == "sqlite":
             engine = _sqlite(address)
         elif address.get_backend_name() == "postgresql":
-            engine = sa.create_engine(address)
+            # A plain postgresql:// would be SQLAlchemy's driver of old.
+            engine = sa.create_engine(address.set(drivername="postgresql+psycopg"))
         else:
             raise BadInput(f"a log lives in sqlite or postgresql, not {address.get_backend_name()}")
         with writing(engine) as db:

@@ -90,7 +90,7 @@ class SqlLog:
     """`LogStorage` of one log.  Blocking; safe from several threads and processes."""
 
     def __init__(self, url: str, origin: str) -> None:
-        """url: of SQLAlchemy, 'sqlite:///…' or 'postgresql+psycopg://…'; made when absent."""
+        """url: of SQLAlchemy, 'sqlite:///…' or 'postgresql://…'; made when absent."""
         self._engine = open_url(url, TREE, APPEND_ONLY)
         with writing(self._engine) as db:
             serial_lock(db, "logs")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consent.checkpoint import parse_checkpoint
+from consent.errors import NoteError
 from consent.leaf import Event
 from consent.log import Appended, Log
 from consent.note import add_signatures, parse_note, signature_lines
@@ -294,16 +295,31 @@ class LogWriter:
             return self._send(number, note)
         except StaleSize as stale:
             if stale.size > parse_checkpoint(parse_note(note).text).size:
-                # A witness has cosigned more than this log has: it was restored from a backup.
-                self._fault = Failed(
-                    "log_rolled_back",
-                    f"a witness has cosigned size {stale.size}, this log has {self._log.size}",
-                    stage="consent log",
-                    next_step="restore under a new origin, beginning with log.migrated",
-                )
-                raise self._fault from stale
+                raise self._ahead(stale) from stale
             self._sizes[number] = stale.size
             return self._send(number, note)
+
+    def _ahead(self, stale: StaleSize) -> AssentError:
+        """A witness says that it has cosigned more than this log has.
+
+        With a note of that size under the log's own signature the log was restored from a
+        backup, and stops before it signs a second story.  A bare number stops nothing: one
+        lying witness would stop everybody's withdrawals.
+        """
+        said = f"a witness has cosigned size {stale.size}, this log has {self._log.size}"
+        try:
+            proven = check_checkpoint(stale.note, self._policy, self._log.origin).checkpoint.size
+        except NoteError as error:
+            return Failed("witness_failed", f"{said}, it says, without proof: {error.info.cause}")
+        if proven <= self._log.size:
+            return Failed("witness_failed", f"{said}, it says; its proof is of size {proven}")
+        self._fault = Failed(
+            "log_rolled_back",
+            said,
+            stage="consent log",
+            next_step="restore under a new origin, beginning with log.migrated",
+        )
+        return self._fault
 
     def _send(self, number: int, note: str) -> str:
         size = parse_checkpoint(parse_note(note).text).size

@@ -15,6 +15,7 @@ from typing import Any
 
 from catalog.collaboration import load_collaboration
 from consent.ledger import Ledger, Places
+from consent.log_writer import Pace
 from consent.service import serving
 from consent.trust import Trust
 from consent.witnessing import WitnessLine
@@ -24,23 +25,26 @@ from protocol.transport import hub
 
 def run(
     collaboration_file: Path, data: Path, keys_folder: Path, *, listen: str = "",
-    places: Places | None = None, files: str = "", sandbox: bool = False,
+    places: Places | None = None, files: str = "", heartbeat: float = 60.0, sandbox: bool = False,
 ) -> None:  # fmt: skip
     """Blocks until SIGTERM or SIGINT.
 
     places: other databases than files in `data`.  files: host:port at which the logs are
-    served as static files over HTTPS, or empty.  `sandbox` changes nothing here.
+    served as static files over HTTPS, or empty.  heartbeat: seconds.  `sandbox` changes nothing
+    here.
     """
     collaboration = load_collaboration(collaboration_file)
     parties = list(collaboration.parties)
     trust = Trust.of(collaboration)
+    pace = Pace(heartbeat=heartbeat, fresh=2.5 * heartbeat)
 
     @asynccontextmanager
     async def with_ledger(keys: Keys, address: str) -> AsyncIterator[int]:
         lines = {name: WitnessLine(name) for name in trust.witnesses}
         ledger = Ledger(
-            places or Places.in_folder(data), keys, trust, parties, lines, time.time, os.urandom
-        )
+            places or Places.in_folder(data), keys, trust, parties, lines, time.time, os.urandom,
+            pace,
+        )  # fmt: skip
         try:
             async with AsyncExitStack() as stack:
                 port = await stack.enter_async_context(

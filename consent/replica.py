@@ -2,7 +2,9 @@
 
 Who runs it: every node, in its data folder.  `sync` pulls what is new; entries count only
 when a checkpoint with a quorum covers them and the tree over all entries ever seen has its
-root (`consent.replica_check`).  What is applied and the new head are one transaction.
+root (`consent.replica_check`).  What is applied and the new head are one transaction; each
+page of records carries a MAC under a key of the node, so that a file changed afterwards does
+not decide.
 Denials taken at the party itself (a counter, a call) wait in an overlay that acts at once,
 and are logged after (consent.md, "Enforcement in the node").
 Learns: the party, its own records.
@@ -26,28 +28,25 @@ from consent.merkle import CompactRange
 from consent.policy import CheckedCheckpoint, check_checkpoint
 from consent.port import ConsentPort, Head, ReplicaPage
 from consent.records import RecordBatch
-from consent.replica_check import CheckedPage, Stretch
+from consent.replica_check import Stretch
+from consent.replica_pages import Seal, pages_table
 from consent.trust import Trust, party_of
 from protocol.errors import AssentError, ProtocolViolation, Refused
+from protocol.secret import Secret
 
 WINDOW_SECONDS = 300.0
 MAX_WINDOW_SECONDS = 900.0
 AHEAD_SECONDS = 30.0
 
 _META = sa.MetaData()
-_PAGES = sa.Table(
-    "pages", _META,
-    sa.Column("first", sa.Integer, primary_key=True),
-    sa.Column("entries", sa.Integer, nullable=False),
-    sa.Column("indexes", sa.LargeBinary, nullable=False),  # int64 little-endian, one per record
-    sa.Column("batch", sa.LargeBinary, nullable=False),
-)  # fmt: skip
+_PAGES = pages_table(_META)
 _HEAD = sa.Table(
     "head", _META,
     sa.Column("id", sa.Integer, primary_key=True),  # always 1
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("tree", sa.LargeBinary, nullable=False),
+    sa.Column("time", sa.Text, nullable=False),  # of the last entry; times never fall
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("erasures", sa.Integer, nullable=False),
 )  # fmt: skip
@@ -76,14 +75,18 @@ class Replica:
     """Blocking except `sync`; safe from several threads."""
 
     def __init__(
-        self, path: Path, party: str, trust: Trust, window: float = WINDOW_SECONDS
+        self, path: Path, party: str, trust: Trust, key: Secret, window: float = WINDOW_SECONDS
     ) -> None:
-        """trust: whose signatures count.  window: seconds that a head may be old."""
+        """trust: whose signatures count.  key: of the MACs over what is kept on disk.
+
+        window: seconds that a head may be old.
+        """
         if not 0 < window <= MAX_WINDOW_SECONDS:
             raise ValueError(f"the freshness window is at most {MAX_WINDOW_SECONDS:.0f} s")
         self.party = party
         self.window = window
         self._trust = trust
+        self._seal = Seal(party, key)
         self._engine = open_url(f"sqlite:///{path}", _META, ())
         # What else this party keeps of the erased records; called before they leave the copy,
         # and again if the process was killed in between.
@@ -138,8 +141,9 @@ class Replica:
             held = db.execute(sa.select(_HEAD)).one_or_none()
             size = held.size if held else 0
             db.execute(_PAGES.delete().where(_PAGES.c.first >= size))
-        tree = CompactRange.load(held.size, blob(held.tree)) if held else CompactRange()
-        return Stretch(self.party, tree)
+        if held is None:
+            return Stretch(self.party, CompactRange())
+        return Stretch(self.party, CompactRange.load(held.size, blob(held.tree)), held.time)
 
     def _take(self, stretch: Stretch, page: ReplicaPage, origin: str) -> CheckedCheckpoint | None:
         with self._applying:
@@ -157,7 +161,7 @@ class Replica:
                 self._erase(erased)
             with writing(self._engine) as db:
                 if found.entries:
-                    db.execute(_PAGES.insert().values(_row(found.without(erased))))
+                    db.execute(_PAGES.insert().values(self._seal.row(found.without(erased))))
                 if checked is not None:
                     self._apply(db, stretch, checked, origin)
             if checked is not None:
@@ -173,6 +177,7 @@ class Replica:
             "origin": origin,
             "size": stretch.tree.size,
             "tree": stretch.tree.dump(),
+            "time": stretch.time,
             "note": checked.note,
             "erasures": (held.erasures if held else 0) + bool(stretch.erased),
         }
@@ -189,22 +194,18 @@ class Replica:
                 sa.select(sa.func.max(_PAGES.c.first)).where(_PAGES.c.first <= int(gone[0]))
             ).scalar()
             rows = db.execute(
-                sa.select(_PAGES.c.first, _PAGES.c.indexes, _PAGES.c.batch)
+                sa.select(_PAGES)
                 .where(_PAGES.c.first >= (start or 0))
                 .where(_PAGES.c.first <= int(gone[-1]))
             ).all()
-            for first, places, batch in rows:
-                kept = ~np.isin(_places(places), gone)
+            for row in rows:
+                page = self._seal.page(row)
+                kept = ~np.isin(page.indexes, gone)
                 if kept.all():
                     continue
-                whole = batch_from_bytes(blob(batch))
-                self.on_erased(whole.take(np.flatnonzero(~kept)))
-                left = whole.take(np.flatnonzero(kept))
-                db.execute(
-                    _PAGES.update()
-                    .where(_PAGES.c.first == first)
-                    .values(indexes=_places(places)[kept].tobytes(), batch=batch_to_bytes(left))
-                )
+                self.on_erased(page.batch.take(np.flatnonzero(~kept)))
+                left = self._seal.row(page.without(gone))
+                db.execute(_PAGES.update().where(_PAGES.c.first == page.first).values(left))
         with failing_closed(), self._engine.connect() as db:
             db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -279,16 +280,25 @@ class Replica:
         return Head(head.origin, head.note) if head else None
 
     def pages(self, since: int = 0) -> Iterator[tuple[int, RecordBatch]]:
-        """Verified records from log index `since`, which begins a page: (next index, records)."""
+        """Verified records from log index `since`, which begins a page: (next index, records).
+
+        Raises Refused('consent_changed') at what is no longer as it was verified.
+        """
         with failing_closed(), self._engine.connect() as db:
             held = db.execute(sa.select(_HEAD.c.size)).scalar() or 0
             found = db.execute(
-                sa.select(_PAGES.c.first, _PAGES.c.entries, _PAGES.c.batch)
+                sa.select(_PAGES)
                 .where(_PAGES.c.first >= since, _PAGES.c.first < held)
                 .order_by(_PAGES.c.first)
             )
-            for first, entries, batch in found:
-                yield first + entries, batch_from_bytes(blob(batch))
+            for row in found:
+                page = self._seal.page(row)
+                if page.first != since:
+                    raise self._seal.changed(since)
+                since = page.first + page.entries
+                yield since, page.batch
+        if since < held:
+            raise self._seal.changed(since)
 
     def batches(self, since: int = 0) -> Iterator[RecordBatch]:
         """As `pages`, the records alone."""
@@ -365,16 +375,3 @@ class Replica:
 
     def _bad(self, code: str, cause: str) -> ProtocolViolation:
         return ProtocolViolation(code, cause, party=self.party, stage="consent")
-
-
-def _row(page: CheckedPage) -> dict[str, object]:
-    return {
-        "first": page.first,
-        "entries": page.entries,
-        "indexes": page.indexes.astype("<i8").tobytes(),
-        "batch": batch_to_bytes(page.batch),
-    }
-
-
-def _places(data: bytes) -> npt.NDArray[np.int64]:
-    return np.frombuffer(blob(data), dtype="<i8")

@@ -44,9 +44,13 @@ _EVIDENCE = sa.Table(
 
 
 class StaleSize(Refused):
-    """The sender's old size is not the witness's; `size` is what to prove from (HTTP 409)."""
+    """The sender's old size is not the witness's; `size` is what to prove from (HTTP 409).
 
-    def __init__(self, size: int) -> None:
+    note: when the sender's tree is smaller than that, the note that the log signed at `size`: a
+    claim that stops a log has to prove itself.  Otherwise empty.
+    """
+
+    def __init__(self, size: int, note: str = "") -> None:
         super().__init__(
             "witness_conflict",
             f"the witness has cosigned size {size}",
@@ -54,9 +58,10 @@ class StaleSize(Refused):
             next_step="send the consistency proof from that size",
         )
         self.size = size
+        self.note = note
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (StaleSize, (self.size,))
+        return (StaleSize, (self.size, self.note))
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class Witness:
         with writing(self._engine) as db:
             serial_lock(db, f"witness {new.origin}")
             kept = self._kept(db, new.origin)
-            conflict = self._check(asked, new, kept[0] if kept else None)
+            conflict = self._check(asked, new, *(kept[:2] if kept else (None, "")))
             if conflict is None:
                 # A clock that was set back gives the last time again: the times of growing
                 # trees never fall, which an auditor checks.
@@ -181,7 +186,7 @@ class Witness:
         return [one for one in note.signatures if (one.name, one.key_id) in ids]
 
     def _check(
-        self, asked: AddCheckpoint, new: Checkpoint, old: Checkpoint | None
+        self, asked: AddCheckpoint, new: Checkpoint, old: Checkpoint | None, note: str
     ) -> ProofError | None:
         """None if `new` may be cosigned; an error that proves the log's fault is returned."""
         size, root = (old.size, old.root) if old else (0, EMPTY_ROOT)
@@ -190,7 +195,7 @@ class Witness:
         if asked.old_size > new.size:
             raise NoteError("the old size is above that of the checkpoint")
         if asked.old_size != size:
-            raise StaleSize(size)
+            raise StaleSize(size, note if size > new.size else "")
         if size == 0:
             if asked.proof:
                 raise ProofError("there is nothing to prove from the empty tree")

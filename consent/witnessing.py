@@ -23,10 +23,12 @@ _SECONDS = 10.0  # the writer itself waits less; this frees its thread
 
 @dataclass(frozen=True)
 class WitnessAnswer:
-    """lines: signature lines; or conflict: the witness's size; or refusal: an error in words."""
+    """lines: signature lines; or conflict: the witness's size, and what proves it if it is
+    above the log's own; or refusal: an error in words."""
 
     lines: str = ""
     conflict: int | None = None
+    conflict_note: str = ""
     refusal: str = ""
 
 
@@ -35,7 +37,7 @@ def answer_request(witness: Cosigner, request: str) -> WitnessAnswer:
     try:
         return WitnessAnswer(witness.add_checkpoint(request))
     except StaleSize as stale:
-        return WitnessAnswer(conflict=stale.size)
+        return WitnessAnswer(conflict=stale.size, conflict_note=stale.note)
     except AssentError as error:
         return WitnessAnswer(refusal=details_of_error(error))
 
@@ -84,7 +86,7 @@ class WitnessLine:
                 self._waiting.pop(number, None)
             raise Failed("unavailable", f"witness {self._name} does not answer") from None
         if answer.conflict is not None:
-            raise StaleSize(answer.conflict)
+            raise StaleSize(answer.conflict, answer.conflict_note)
         if answer.refusal:
             raise error_of_details(answer.refusal) or Failed("witness_failed", "without words")
         return answer.lines

@@ -19,7 +19,11 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from catalog.job import JobSpec
+from catalog.vertical import EXACT
 from consent.policy import CheckedCheckpoint
+from party_node.exact_words import exact_sentences
+from party_node.grid_terms import grid_sentences, is_grid
+from party_node.lookalike_terms import asked_of, least_seeds, lookalike_sentences
 from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
 from party_node.tag_grants import check_grants, note_tags
@@ -100,7 +104,7 @@ def check_policy(session: Session) -> None:
         if not policy.allows_purpose(spec.purpose):
             raise _refused(session, "purpose_not_allowed", f"purpose {spec.purpose}")
     for party, offer in sorted(session.offers.items()):
-        if not spec.noise and spec.match.reveal != "members" and offer.noise_required:
+        if not spec.noise and not _members_only(spec) and offer.noise_required:
             raise _refused(session, "noise_required", f"{party} has noise: required", party)
         if spec.match.reveal == "members" and not offer.members_allowed:
             raise _refused(session, "reveal_not_allowed", f"{party} has reveal: hidden", party)
@@ -109,9 +113,18 @@ def check_policy(session: Session) -> None:
     check_grants(session, recipients(session))
 
 
+def _members_only(spec: JobSpec) -> bool:
+    """Nothing is counted or summed: the parties learn which of their own rows are common."""
+    return spec.match.reveal == "members" and spec.vertical is None
+
+
 def recipients(session: Session) -> list[str]:
-    """Who gets what this party's rows become: of a secure sum every other party."""
-    if session.spec.model is not None:
+    """Who gets what this party's rows become: of a secure sum and of k-means every other party."""
+    if session.spec.lookalike is not None:
+        # The seeds' sums go to the provider; the curve, if one is asked for, to the requester.
+        others = session.others if session.opens_sums(session.others[0]) else []
+        return sorted(others)
+    if session.spec.model is not None or session.spec.vertical is not None:
         return sorted(session.others)
     return [] if session.is_requester else [session.spec.requester]
 
@@ -131,7 +144,7 @@ def account(session: Session) -> Account:
 def pays(session: Session) -> int:
     """rho in 1e-9 that this party's rows cost: whoever discloses to somebody, with noise, pays."""
     spec = session.spec
-    if not recipients(session) or not spec.noise or spec.match.reveal == "members":
+    if not recipients(session) or not spec.noise or _members_only(spec):
         return 0
     return spec.rho_nano
 
@@ -158,13 +171,31 @@ def people(session: Session, rows: BitMap) -> npt.NDArray[np.uint64]:
 def check_exact_release(session: Session, rows: BitMap) -> None:
     """Section 5 rule 4: two exact answers must not differ by a few rows."""
     spec = session.spec
-    if spec.noise or spec.match.reveal == "members":
+    if spec.noise or _members_only(spec):
         return
     for recipient in recipients(session):
         previous = session.ctx.records.exact_releases(recipient)
         if previous:
             own = frozenset(own_attributes(session))
             check_exact(previous, own, people(session, rows), session.min_cohort)
+
+
+def check_seeds(session: Session, rows: BitMap) -> None:
+    """A lookalike's requester: at least max(25, min_cohort) of `rows` are seeds."""
+    if session.spec.lookalike is None or not session.is_requester:
+        return
+    flag = asked_of(session).seed_flag.split("/", 1)[1]
+    index = np.array(rows.to_array(), dtype=np.int64)
+    found = session.ctx.dataset.eligible_rows(index, [], [flag]).labels[flag]
+    least = least_seeds(session.min_cohort)
+    if int(found.sum()) < least:
+        raise Refused(
+            "too_few_seeds",
+            f"fewer than {least} people with {flag} may take part",
+            party=session.ctx.name,
+            stage="admit",
+            next_step="flag more seeds, or ask more of them for consent",
+        )
 
 
 def admit(session: Session) -> Eligible:
@@ -191,6 +222,8 @@ def admit(session: Session) -> Eligible:
     session.ctx.records.put(session.job_id, "audit", logged)
     # 7. Noise off: not a few rows away from an earlier exact answer.  This reads rows.
     check_exact_release(session, admitted)
+    # 8. Lookalike: enough seeds that no one of them stands out.
+    check_seeds(session, admitted)
     note_tags(session)
     return replace(rows, rows=admitted)
 
@@ -207,6 +240,24 @@ def admitted_rows(session: Session, index: npt.NDArray[np.int64] | None = None) 
         index, list(session.spec.match.on), own_attributes(session)
     )
     return rows
+
+
+def described_rows(session: Session, index: npt.NDArray[np.int64]) -> EligibleRows:
+    """Rows that were admitted, with this party's own labels and flags beside those of the job:
+    for words about its own people, which stay here.  Only of categories that the job reads, so
+    that nobody is described by what they did not permit for this purpose.
+    """
+    admitted = session.vault.get_array("eligible")
+    if not bool(np.isin(index, admitted).all()):
+        raise ValueError("a row that was not admitted")
+    party, read = session.ctx.party, set(categories_read(session))
+    names = [
+        name
+        for name, attribute in party.attributes.items()
+        if attribute.kind != "number" and read.issuperset(party.categories(name))
+    ]
+    found: EligibleRows = session.ctx.dataset.eligible_rows(index, [], names)
+    return found
 
 
 def handles(session: Session, rows: Eligible) -> int:
@@ -235,6 +286,12 @@ def sentences(spec: JobSpec, min_cohort: int) -> dict[str, str]:
     """One sentence for each company: what it will learn about whom."""
     if spec.model is not None:
         return sum_sentences(spec, min_cohort)
+    if spec.lookalike is not None:
+        return lookalike_sentences(spec, min_cohort)
+    if is_grid(spec):
+        return grid_sentences(spec, min_cohort)
+    if spec.vertical is not None and spec.vertical.mode == EXACT:
+        return exact_sentences(spec, min_cohort)
     others = " and ".join(spec.providers)
     everyone = f"the common, consenting customers of {spec.requester} and {others}"
     noise = f"with noise (rho {spec.rho_nano / 1e9:g})" if spec.noise else "exactly, without noise"

@@ -111,7 +111,8 @@ class NodeGate:
         The consent service must be reachable the first time only: it names the log.
         trust: whose signatures count under that log.
         """
-        replica = Replica(folder / "consent_replica.sqlite", party, trust, window)
+        sealed = Secret(_derive(storage, b"assent/consent-replica/v1"))
+        replica = Replica(folder / "consent_replica.sqlite", party, trust, sealed, window)
         head = await asyncio.to_thread(replica.head) or await port.hello()
         # The pseudonym key is of its own use: never the matching key, never the storage key itself.
         key = Secret(_derive(storage, b"assent/consent-subjects/v1"))

@@ -124,14 +124,22 @@ class NodeClient:
         """
         record = self.record(job_id)
         found: dict[str, Any] | None = record.get("result")
+        if found is not None and view is None and not self._released(job_id):
+            # This party's part was done; another one's is not, or failed afterwards.
+            view = self.watch(job_id, 0, 0.0)
         if found is None or (view is not None and view.state != "released"):
             view = view or self.watch(job_id, 0, 0.0)
             if view.state not in ("refused", "failed") or "asked" not in record:
                 return None
             ended = {"status": view.state, "error": json.loads(view.error or "null")}
             found = record["asked"] | ended
-        with_own(found, found["requester"], record["own"])
+        with_own(found, str(self.status()["party"]), record["own"])
         return found
+
+    def _released(self, job_id: str) -> bool:
+        """As the node has heard it; of old jobs, which it no longer lists, only the result is."""
+        states = {job.job_id: job.state for job in self.jobs()}
+        return states.get(job_id, "released") == "released"
 
     def record(self, job_id: str) -> dict[str, Any]:
         with self._words():

@@ -27,7 +27,8 @@ from protocol.transport.port import WAITING, CoordinatorPort, JobRequest, JobSta
 from protocol.wire import job_pb2
 from protocol.wire import node_pb2 as pb
 
-VERSIONS = {"psi": 1, "crosstab": 1, "secure_sum": 1, "rfm": 1, "ltv": 1, "kmeans": 1}
+VERSIONS = {"psi": 1, "crosstab": 1, "secure_sum": 1, "rfm": 1, "ltv": 1, "kmeans": 1,
+            "kmeans_grid": 1, "kmeans_exact": 1, "lookalike": 1}  # fmt: skip
 _SILENCE = 2.0  # seconds without an answer until the analyst is told
 _PAUSES = (0.1, 0.5, 2.0)  # seconds between tries to hand in a job
 
@@ -62,6 +63,8 @@ class Desk:
                     f"{party} is not in collaboration.yaml",
                     next_step=f"it names {', '.join(sorted(ctx.cards))}",
                 )
+        if spec.procedure not in VERSIONS:
+            raise BadInput(f"{spec.procedure} is not in this version of the node")
         job_id = uuid.uuid4().hex
         unknown = sorted(set(spec.own_attributes(ctx.name)) - set(ctx.party.attributes))
         if unknown:
@@ -75,11 +78,15 @@ class Desk:
             "dry_run": dry_run,
             "providers": list(spec.providers),
         }
+        if spec.lookalike is not None:
+            params["curve"] = bool(spec.lookalike.curve)
+        if spec.vertical is not None:
+            params["spread"] = spec.vertical.scale == "zscore"
         listed = f"{spec.name} (plan)" if dry_run else spec.name
         ctx.records.seen(job_id, listed, spec.requester, admission.describe(spec, ctx))
         ctx.records.put(job_id, "asked", outcome.asked(spec))
         request = JobRequest(
-            job_id, spec.protocol, VERSIONS[spec.protocol], spec.requester,
+            job_id, spec.procedure, VERSIONS[spec.procedure], spec.requester,
             spec.parties, params, self._proposals(job_id, spec, dry_run),
         )  # fmt: skip
         await self._hand_in(request)

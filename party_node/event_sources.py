@@ -65,7 +65,10 @@ def _from_url(
     source: str, table: str, wanted: Mapping[str, str], environment: Mapping[str, str]
 ) -> TextTable:
     try:
-        engine = sa.create_engine(with_secrets(source, environment))
+        address = sa.make_url(with_secrets(source, environment))
+        if address.drivername == "postgresql":  # else SQLAlchemy takes the driver of old
+            address = address.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(address)
         with engine.connect() as db:
             schema, _, name = table.rpartition(".")
             found = [c["name"] for c in sa.inspect(db).get_columns(name, schema or None)]

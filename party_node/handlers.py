@@ -14,7 +14,17 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy.exc import OperationalError
 
-from party_node import admission, sequence, steps_crosstab, steps_match, steps_sums, steps_terms
+from party_node import (
+    admission,
+    sequence,
+    steps_crosstab,
+    steps_exact,
+    steps_grid,
+    steps_lookalike,
+    steps_match,
+    steps_sums,
+    steps_terms,
+)
 from party_node.job_log import STAGE
 from party_node.runner import Handler as RunnerHandler
 from party_node.runner import StepOutput, StepTask, WaitForApproval
@@ -45,6 +55,22 @@ STEPS: Mapping[str, Handler] = {
     "ask": steps_sums.ask,
     "sum": steps_sums.add,
     "finish": steps_sums.finish,
+    "prove": steps_lookalike.prove,
+    "features": steps_lookalike.features,
+    "gather": steps_lookalike.gather,
+    "fit": steps_lookalike.fit,
+    "flags": steps_lookalike.flags,
+    "bands": steps_lookalike.bands,
+    "report": steps_lookalike.report,
+    "encrypt_cells": steps_grid.encrypt_cells,
+    "aggregate_cells": steps_grid.aggregate_cells,
+    "segments": steps_grid.segments,
+    "label": steps_grid.label,
+    "open_segments": steps_grid.open_segments,
+    "spread": steps_exact.spread,
+    "distances": steps_exact.distances,
+    "closing": steps_exact.closing,
+    "conclude": steps_exact.conclude,
 }
 
 

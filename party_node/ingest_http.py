@@ -62,7 +62,9 @@ def app(desk: ProfileDesk, secret: str) -> Starlette:
             {"new": done.new, "again": done.again, "nobody": done.nobody, "people": done.people}
         )
 
-    return Starlette(routes=[Route("/events/{name}", events, methods=["POST"])])
+    made = Starlette(routes=[Route("/events/{name}", events, methods=["POST"])])
+    made.router.redirect_slashes = False  # it would send the token's holder where Host says
+    return made
 
 
 def _refused(status: int, cause: str, fix: str) -> JSONResponse:

@@ -6,7 +6,7 @@ Learns: the party; the consent service what `consent.job_record` says.
 
 `job.admitted` is kept, and logged if the ledger answers, before a row is read.  While the
 ledger does not answer, jobs go on until the consent copy is too old to decide; the statement
-carries its own time and follows when the ledger is back.
+carries its own time and follows when the ledger is back (docs/adr/0010).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class JobLog:
                 "output": (facts.get("signed") or {}).get("commitment") if released else None,
                 "overlap": ((released or {}).get("overlap") or {}).get("count"),
                 "rechecked": facts.get("log.rechecked"),
-                "recipient": said["requester"],
+                "recipient": facts.get(RECIPIENT, said["requester"]),
                 "stages": _stages(facts, attempt),
                 "withdrawn_during_job": facts["own"].get("withdrawn_during_job", 0),
             }
@@ -246,6 +246,7 @@ class JobLog:
         ]
 
 
+RECIPIENT = "log.recipient"  # fact: who got what left, where that is not the requester
 STAGE = "stage."  # facts `stage.<attempt>.<name>`: when a stage of this party was done
 
 

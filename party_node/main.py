@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
 from consent.notices import load_notices
+from consent.replica import WINDOW_SECONDS
 from party_node.consent_gate import NodeGate
 from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
@@ -42,9 +43,12 @@ _log = logging.getLogger("assent.node")
 
 def run(
     party_file: Path, collaboration_file: Path, data: Path, keys_folder: Path, *, sandbox: bool,
-    ingest: int = 0,
+    ingest: int = 0, window: float = WINDOW_SECONDS,
 ) -> None:  # fmt: skip
-    """Blocks until SIGTERM or SIGINT.  Raises BadInput before anything is dialled."""
+    """Blocks until SIGTERM or SIGINT.  Raises BadInput before anything is dialled.
+
+    window: seconds that the newest consents that a quorum has seen may be old.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     party = load_party(party_file)
     collaboration = load_collaboration(collaboration_file)
@@ -62,7 +66,16 @@ def run(
         # Before grpc starts its threads: a pool's processes must not inherit them.
         with arithmetic.start() as kernel:
             asyncio.run(
-                _serve(party, collaboration, keys, data, kernel, sandbox=sandbox, ingest=ingest)
+                _serve(
+                    party,
+                    collaboration,
+                    keys,
+                    data,
+                    kernel,
+                    sandbox=sandbox,
+                    ingest=ingest,
+                    window=window,
+                )
             )
     finally:
         lock.close()
@@ -84,7 +97,7 @@ def _lock(data: Path) -> TextIO:
 
 async def _serve(
     party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: Kernel,
-    *, sandbox: bool, ingest: int,
+    *, sandbox: bool, ingest: int, window: float,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
     from consent.trust import Trust, witness_signer
@@ -95,6 +108,7 @@ async def _serve(
     from party_node.node import Node
     from party_node.profile import Profile
     from party_node.profile_desk import ProfileDesk
+    from party_node.session import nothing_to_do
     from protocol.transport.client import CoordinatorClient
 
     stop = asyncio.Event()
@@ -128,16 +142,20 @@ async def _serve(
         trust=trust,
         now=time.time,
         random=os.urandom,
+        window=window,
         notices=notices,
     )
     witness = Witness(
         f"sqlite:///{data}/witness.sqlite", trust.logs(), [witness_signer(keys, party.name)],
         time.time,
     )  # fmt: skip
+    freshen = nothing_to_do if profile is None else profile.refresh_models
     node = Node.build(
         party=party, keys=keys, cards=collaboration.cards(), coordinator=coordinator,
         dataset=dataset, gate=gate, kernel=kernel, curve=lambda: Curve(os.cpu_count() or 1),
         port=port, log_job=consent_port.log_job, folder=data, now=time.time, random=os.urandom,
+        freshen=freshen,
+        freshness=window,
     )  # fmt: skip
     desk = Desk(node.ctx, node.port, lambda: state | {"consent_age": gate.age()})
     profiles = ProfileDesk(profile, node.ctx.records)

@@ -26,7 +26,7 @@ from party_node.outcome import seal_error
 from party_node.records import Records
 from party_node.rights_requests import RightsRequests
 from party_node.runner import Pace, Runner
-from party_node.session import KeyMaker, NodeContext
+from party_node.session import KeyMaker, NodeContext, nothing_to_do
 from party_node.store import NodeStore
 from protocol.errors import ErrorInfo
 from protocol.identity import Card, Keys
@@ -65,6 +65,7 @@ class Node:
         random: Callable[[int], bytes],
         noise: NoiseSource | None = None,
         freshness: float = 300.0,
+        freshen: Callable[[], object] = nothing_to_do,
         make_key: KeyMaker = KeyMaker(generate),  # noqa: B008  frozen
         pace: Pace = Pace(),  # noqa: B008  frozen
     ) -> Node:
@@ -92,6 +93,7 @@ class Node:
             random=random,
             make_key=make_key,
             freshness=freshness,
+            freshen=freshen,
         )
         evidence = EvidenceStore(folder / EVIDENCE_FILE)
 

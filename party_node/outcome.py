@@ -18,6 +18,7 @@ from protocol import identity
 from protocol.crosstab.spec import CrosstabSpec
 from protocol.encoding import length_prefixed
 from protocol.errors import ErrorInfo, ProtocolViolation
+from protocol.release import after
 from protocol.release.noise import epsilon
 from protocol.release.rules import ReleasedTable
 
@@ -40,6 +41,7 @@ def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) 
     found: dict[str, Any] = base(session)
     if spec.has_table:
         found["cells"] = [with_requested(cell, session) for cell in table.cells]
+        found |= _after(session, table)
     found["overlap"] = table.overlap
     found["privacy"] = {
         "noise": "discrete_gaussian" if job.noise else "off",
@@ -54,6 +56,18 @@ def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) 
         "ciphertexts": (spec.handles_a + spec.handles_b) * spec.ciphertexts_per_row,
         "outputs": spec.output_ciphertexts,
     }
+    return found
+
+
+def _after(session: Session, table: ReleasedTable) -> dict[str, Any]:
+    """Stages and flow that the job asks for, from the released cells."""
+    then, spec = session.spec.then, session.spec
+    if then is None or not then.highest:
+        return {}
+    now = then.now or (*spec.rows, *spec.columns)
+    found: dict[str, Any] = {"stages": after.stages(table.cells, now, then.highest)}
+    if then.before:
+        found["flow"] = after.flow(table.cells, then.before, then.now, then.highest)
     return found
 
 
@@ -77,12 +91,8 @@ def sum_result(
 def members_result(session: Session, matched: int) -> dict[str, Any]:
     """A `members` job: the requester knows its own common rows, so the count is exact."""
     k = session.min_cohort
-    shown = matched >= k or k == 1
     return base(session) | {
-        "overlap": {
-            "count": matched if shown else None,
-            "withheld": None if shown else "below_min_cohort",
-        },
+        "overlap": known_overlap(session, matched),
         "privacy": {
             "noise": "off",
             "rho": None,
@@ -93,6 +103,31 @@ def members_result(session: Session, matched: int) -> dict[str, Any]:
             "warnings": ["members: each party learned which of its own rows are common"],
         },
     }
+
+
+def known_overlap(session: Session, matched: int) -> dict[str, Any]:
+    """How many people are in common, where each party knows that of its own rows."""
+    shown = matched >= session.min_cohort or session.min_cohort == 1
+    return {
+        "count": matched if shown else None,
+        "withheld": None if shown else "below_min_cohort",
+    }
+
+
+def exact_result(session: Session, released: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """An exact k-means over the same people, what the release rules let through."""
+    privacy: dict[str, Any] = {
+        "noise": "off",
+        "rho": None,
+        "epsilon": None,
+        "sigmas": {},
+        "min_cohort": session.min_cohort,
+        "attempts": session.attempt,
+        "warnings": [
+            "exact: each party learned which of its own rows are common, and their segments"
+        ],
+    }
+    return base(session) | dict(released) | {"privacy": privacy, "cost": {"rounds": rounds}}
 
 
 def base(session: Session) -> dict[str, Any]:
@@ -131,6 +166,8 @@ def with_own(result: dict[str, Any], party: str, own: Mapping[str, Any]) -> None
             result["match"].setdefault(key, {})[party] = own[key]
     if "bytes" in own:
         result.setdefault("cost", {}).setdefault("bytes", {})[party] = own["bytes"]
+    if "segment_tags" in own:
+        result.setdefault("segment_tags", {})[party] = own["segment_tags"]
     if "remaining_rho" in own:
         remaining = result.setdefault("privacy", {}).setdefault("remaining_rho", {})
         remaining[party] = own["remaining_rho"]

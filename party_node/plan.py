@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from catalog.vertical import EXACT
 from party_node.admission import sentences
+from party_node.exact_words import exact_costs
+from party_node.plan_lookalike import lookalike_costs
 from party_node.plan_sums import sum_costs
 from party_node.session import Session
 from protocol.errors import AssentError
@@ -60,7 +63,10 @@ def compose(session: Session, parts: Mapping[str, pb.PlanPart]) -> dict[str, Any
         "remaining_rho": {
             party: part.remaining_rho / 1e9
             for party, part in sorted(parts.items())
-            if party != spec.requester or spec.model is not None
+            if party != spec.requester
+            or spec.model is not None
+            or spec.vertical is not None
+            or spec.lookalike is not None
         },
         "min_cohort": session.min_cohort,
         "learns": sentences(spec, session.min_cohort),
@@ -83,7 +89,12 @@ def _costs(session: Session, handles: dict[str, int]) -> dict[str, Any]:
     if spec.model is not None:
         return sum_costs(session, handles)
     tokens = TOKEN_BYTES[spec.match.mode] * len(spec.match.on)
+    if spec.lookalike is not None:
+        rates = measure(session, sum(handles.values()))
+        return lookalike_costs(session, handles, tokens, rates.encrypt, rates.add)
     uploads = {party: size * tokens for party, size in handles.items()}
+    if spec.vertical is not None and spec.vertical.mode == EXACT:
+        return exact_costs(spec.vertical, handles, uploads)
     if spec.match.reveal == "members":
         return {"bytes": uploads, "seconds": None, "ciphertexts": 0}
     layout = session.crosstab_spec(handles)

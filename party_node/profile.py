@@ -189,6 +189,18 @@ class Profile:
         self._publish()
         return rows
 
+    def refresh_models(self) -> list[str]:
+        """Computes the tags whose job has left its file anew, and those made from them."""
+        if self.values is None or self.tags is None:
+            return []
+        stale = self.values.stale()
+        stale |= {below for name in stale for below in self.tags.below(name)}
+        names = [tag.name for tag in self.tags.live if tag.name in stale]
+        if names:
+            self.values.refresh(names, self.as_of())
+            self._publish()
+        return names
+
     def refresh_due(self) -> list[str]:
         """Computes the tags whose refresh has come; their names."""
         if self.values is None or self.tags is None or self.party.as_of:

@@ -142,7 +142,7 @@ def _json_table(body: bytes, wanted: dict[str, str]) -> TextTable:
             rows = json.loads(text, parse_float=str)
         else:
             rows = [json.loads(line, parse_float=str) for line in text.splitlines() if line]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput("the body is not JSON", next_step="send objects, one a line") from error
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise BadInput("the body holds no events", next_step="send objects, one a line")

@@ -27,7 +27,8 @@ from party_node.attribute_columns import flags, number
 from party_node.canonical import canonical_column
 from party_node.one_id import Identity
 from party_node.table_file import TextTable
-from party_node.tag_sql import event_table, field_column, quoted, text
+from party_node.tag_sql import event_table, field_column
+from party_node.tag_test_sql import quoted, text
 from protocol.errors import BadInput
 
 _TYPES = {"number": "bigint", "label": "varchar", "flag": "boolean"}

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog.job import JobSpec
+from catalog.vertical import EXACT
+from party_node.grid_terms import is_grid
 from party_node.sum_rounds import most_rounds
 from protocol.errors import ProtocolViolation
 from protocol.transport.port import COORDINATOR, EVERYONE, ArtifactRef, StepKey
@@ -56,8 +58,14 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
         for origin in others:
             points = {"points": _before(spec.parties, origin, me)}
             steps[f"reblind/{me}/of/{origin}"] = admits | points
+    if is_grid(spec):
+        return steps | _grid_steps(me, spec, admits)
+    if spec.vertical is not None and spec.vertical.mode == EXACT:
+        return steps | _exact_steps(me, spec, admits)
     if spec.match.reveal == "members":
         return steps | {f"members/{me}": {"marks": Source(f"marks/{me}", COORDINATOR, me)}}
+    if spec.lookalike is not None:
+        return steps | _lookalike_steps(me, spec, admits)
     if me != requester:
         layout = {"layout": Source("layout", COORDINATOR, me)}
         return steps | {f"aggregate/{me}": admits | layout}
@@ -65,6 +73,45 @@ def steps_of(party: str, spec: JobSpec, *, dry_run: bool) -> dict[str, Inputs]:
     outputs = {"outputs": Source(f"aggregate/{provider}", provider, me)}
     rows = {"rows": Source("encrypt", me, COORDINATOR)}
     return steps | {"encrypt": admits, "recheck": rows, "open": admits | outputs}
+
+
+def _lookalike_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
+    """After matching: the provider encrypts and fits, the requester sums; then the curve."""
+    requester, (provider,) = spec.requester, spec.providers
+    curve = spec.lookalike is not None and bool(spec.lookalike.curve)
+    if me == provider:
+        rows = {"rows": Source("features", me, COORDINATOR)}
+        sums = {"sums": Source("gather", requester, me)}
+        steps = {f"prove/{me}": admits, "features": admits, "recheck": rows, "fit": admits | sums}
+        if curve:
+            steps["bands"] = admits | {"layout": Source("layout/flags", COORDINATOR, me)}
+        return steps
+    proof = {"proof": Source(f"prove/{provider}", provider, me)}
+    layout = {"layout": Source("layout/features", COORDINATOR, me)}
+    fitted = {"fit": Source("fit", provider, me)}
+    found = {"gather": admits | proof | layout, "report": admits | fitted}
+    if curve:
+        found["flags"] = admits | fitted
+        found["report"] |= {"outputs": Source("bands", provider, me)}
+    return found
+
+
+def _grid_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
+    """A cross-tab of local cells; then the provider's labels, and last the result."""
+    requester, (provider,) = spec.requester, spec.providers
+    segments = {"segments": Source("segments", requester, provider)}
+    if me == provider:
+        layout = {"layout": Source("layout", COORDINATOR, me)}
+        return {f"aggregate_cells/{me}": admits | layout, f"label/{me}": segments}
+    rows = {"rows": Source("encrypt_cells", me, COORDINATOR)}
+    outputs = {"outputs": Source(f"aggregate_cells/{provider}", provider, me)}
+    labelled = {"labelled": Source(f"label/{provider}", provider, COORDINATOR)}
+    return {
+        "encrypt_cells": admits,
+        "recheck": rows,
+        "segments": admits | outputs,
+        "open_segments": labelled,
+    }
 
 
 def _sum_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
@@ -87,6 +134,27 @@ def _sum_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
             steps[f"sum/{r}/{me}"] = admits | seeds | proof | asked
         if r > 1:
             steps[f"finish/{r}/{me}"] = admits | asked
+    return steps
+
+
+def _exact_steps(me: str, spec: JobSpec, admits: Inputs) -> dict[str, Inputs]:
+    """Rounds of exact k-means; one after the last move of the centres, or one that ends it."""
+    assert spec.vertical is not None
+    requester = spec.requester
+    begin = admits | {"places": Source(f"places/{me}", COORDINATOR, me)}
+    steps: dict[str, Inputs] = {}
+    if spec.vertical.scale == "zscore":
+        steps[f"spread/{me}"] = begin
+        begin = begin | {f"spread/{p}": Source(f"spread/{p}", p) for p in spec.parties}
+    for t in range(1, spec.vertical.iterations + 2):
+        before: Inputs = {"nearest": Source(f"nearest/{t - 1}", COORDINATOR)}
+        steps[f"distances/{t}/{me}"] = begin if t == 1 else before
+        ended = admits | {"nearest": Source(f"nearest/{t}", COORDINATOR)}
+        if me != requester:
+            steps[f"closing/{t}/{me}"] = ended
+            continue
+        closed = {f"closing/{p}": Source(f"closing/{t}/{p}", p, me) for p in spec.providers}
+        steps[f"conclude/{t}"] = ended | closed
     return steps
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from catalog.federation import Party
 from catalog.job import JobSpec
+from party_node.grid_terms import is_grid, table_of
 from party_node.sequence import Inputs, steps_of
 from party_node.vault import Vault
 from protocol import identity, transcript
@@ -68,9 +69,16 @@ class KeyMaker:
         return PublicKey.from_bytes(data, 8 * len(data))
 
 
+def nothing_to_do() -> None:
+    """For a party without tags."""
+
+
 @dataclass(frozen=True)
 class NodeContext:
-    """Everything a step may use; no step reaches further."""
+    """Everything a step may use; no step reaches further.
+
+    freshen: computes the tags that are made from what an earlier job left, if it left it since.
+    """
 
     name: str
     keys: Keys
@@ -93,6 +101,7 @@ class NodeContext:
     random: Callable[[int], bytes]
     make_key: KeyMaker
     freshness: float = 300.0
+    freshen: Callable[[], object] = nothing_to_do
 
 
 @dataclass(frozen=True)
@@ -266,6 +275,8 @@ class Session:
     def crosstab_spec(self, handles: Mapping[str, int]) -> CrosstabSpec:
         """The layout that requester and provider compute from the same signed facts."""
         spec = self.spec
+        if is_grid(spec):
+            return table_of(self, handles)
         (provider,) = spec.providers
         return CrosstabSpec(
             rows=tuple(self._attribute(name) for name in spec.rows),
@@ -281,9 +292,19 @@ class Session:
 
     @property
     def key_bits(self) -> int:
-        return 8 * len(self.offers[self.spec.requester].paillier_n)
+        return self.key_bits_of(self.spec.requester)
 
-    def _offered(self, name: str) -> pb.AttributeOffer:
+    def key_bits_of(self, party: str) -> int:
+        return 8 * len(self.offers[party].paillier_n)
+
+    def opens_sums(self, party: str) -> bool:
+        """Whether sums come to `party`: who receives a result holds the key."""
+        asked = self.spec.lookalike
+        if asked is None:
+            return party == self.spec.requester
+        return party != self.spec.requester or bool(asked.curve)
+
+    def offered(self, name: str) -> pb.AttributeOffer:
         party, _, attribute = name.partition("/")
         for offered in self.offers[party].attributes:
             if offered.name == attribute:
@@ -292,14 +313,14 @@ class Session:
                                 party=party, stage="offer")  # fmt: skip
 
     def _attribute(self, name: str) -> AttributeSpec:
-        offered = self._offered(name)
+        offered = self.offered(name)
         values: tuple[str | bool, ...] = tuple(offered.vocabulary)
         if offered.kind == "flag":
             values = (False, True)
         return AttributeSpec(name, values)
 
     def _measure(self, name: str) -> MeasureSpec:
-        offered = self._offered(name)
+        offered = self.offered(name)
         return MeasureSpec(name, offered.lo, offered.hi, offered.decimals, offered.nullable)
 
 

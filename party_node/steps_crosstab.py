@@ -13,7 +13,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from pyroaring import BitMap
 
-from party_node import admission, outcome
+from party_node import admission, outcome, recommendations
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import question
@@ -79,32 +79,33 @@ def aggregate(session: Session, task: Incoming) -> Outgoing:
     of_handle = session.vault.get_array("rows_of_handles")
     own = admission.admitted_rows(session)
     codes = _codes(own, spec.columns, of_handle)
-    still = _still_permitted(session, codes, of_handle)
+    still = still_permitted(session, codes, of_handle)
     layout = codec.layout_body(task.framed("layout", codec.LAYOUT), spec)
     rows = ProviderRows(codes, tuple(_numbers(session, own, of_handle)))
     noise = ctx.noise if spec.noise else NoNoise()
     outputs = aggregate_cells(
         spec, ctx.kernel, public, layout, rows, noise, ctx.random, task.progress
     )
-    return Outgoing(codec.outputs_head(spec), [outputs], _payment(session, still))
+    return Outgoing(codec.outputs_head(spec), [outputs], payment(session, still))
 
 
-def _payment(session: Session, rows: BitMap) -> Callable[[sa.Connection], None]:
+def payment(session: Session, rows: BitMap) -> Callable[[sa.Connection], None]:
     """What is written with the output, or neither is: the budget spent, or the exact release."""
-    ctx, requester = session.ctx, session.spec.requester
+    ctx = session.ctx
     own = frozenset(admission.own_attributes(session))
     exact = None if session.spec.noise else admission.people(session, rows)
 
     def commit(db: sa.Connection) -> None:
         if exact is not None:
-            ctx.records.add_exact(db, session.job_id, requester, own, exact)
+            for recipient in admission.recipients(session):
+                ctx.records.add_exact(db, session.job_id, recipient, own, exact)
         elif admission.pays(session):
             ctx.ledger.spend(db, admission.account(session), session.job_id, session.attempt)
 
     return commit
 
 
-def _still_permitted(session: Session, codes: Codes, of_handle: Handles) -> BitMap:
+def still_permitted(session: Session, codes: Codes, of_handle: Handles) -> BitMap:
     """Rows whose consent ended since admission get code -1; returns the rows that stay."""
     index = session.vault.get_array("eligible")
     admitted = BitMap(index)
@@ -135,6 +136,23 @@ def _numbers(session: Session, rows: EligibleRows, of_handle: Handles) -> Iterat
 def open_result(session: Session, task: Incoming) -> Outgoing:
     """Decrypt, range check, release rules; only what the rules let through is stored."""
     ctx = session.ctx
+    check_rechecked(session, "open")
+    spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
+    outputs = codec.outputs_body(task.framed("outputs", codec.OUTPUTS), spec)
+    totals = open_outputs(spec, ctx.kernel, session.paillier_key, outputs)
+    table = release(spec, totals)
+    result = outcome.crosstab_result(session, spec, table)
+    if session.spec.then is not None and session.spec.then.recommend:
+        recommendations.write(session, spec, table.cells)
+    ctx.records.put(session.job_id, "result", result)
+    ctx.records.keep_answer(*question(session), result)
+    commitment = outcome.sign_result(session, result)
+    return Outgoing(pb.Confirmation(what="open", commitment=commitment))
+
+
+def check_rechecked(session: Session, stage: str) -> None:
+    """Whoever encrypted looked at consent again before layout, and not too long ago."""
+    ctx = session.ctx
     if not session.vault.has("rechecked"):
         raise ProtocolViolation(
             "equivocation",
@@ -148,15 +166,6 @@ def open_result(session: Session, task: Incoming) -> Outgoing:
             f"{ctx.now() - rechecked:.0f} s passed since consent was last checked, "
             f"the window is {ctx.freshness:.0f} s",
             party=ctx.name,
-            stage="open",
+            stage=stage,
             next_step="run the job again, with fewer attributes or people",
         )
-    spec = session.crosstab_spec(session.check_admissions(task.matching("admit")))
-    outputs = codec.outputs_body(task.framed("outputs", codec.OUTPUTS), spec)
-    totals = open_outputs(spec, ctx.kernel, session.paillier_key, outputs)
-    table = release(spec, totals)
-    result = outcome.crosstab_result(session, spec, table)
-    ctx.records.put(session.job_id, "result", result)
-    ctx.records.keep_answer(*question(session), result)
-    commitment = outcome.sign_result(session, result)
-    return Outgoing(pb.Confirmation(what="open", commitment=commitment))

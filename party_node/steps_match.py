@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from party_node import admission
+from party_node.exact_rows import matchable
 from party_node.outcome import members_result
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
@@ -41,7 +42,7 @@ def tokens(session: Session, task: Incoming) -> Outgoing:
     """Keyed mode: one 16-byte token per handle and type, shuffled, dummies and padding inside."""
     handles, k = _prepare(session, task)
     types = list(session.spec.match.on)
-    rows = admission.admitted_rows(session)
+    rows = matchable(session.spec, admission.admitted_rows(session))
     prf = session.ctx.prf(k)
     found = (prf.tokens(kind, rows.identifiers[kind]) for kind in types)
     table = assemble(rows, types, found, k, handles[session.ctx.name], session.ctx.random)
@@ -53,7 +54,7 @@ def points(session: Session, task: Incoming) -> Outgoing:
     """ecdh mode: one blinded point per handle and type, under a scalar of this party and job."""
     handles, k = _prepare(session, task)
     types = list(session.spec.match.on)
-    rows = admission.admitted_rows(session)
+    rows = matchable(session.spec, admission.admitted_rows(session))
     curve = session.ctx.curve()
     table = curve.assemble(
         rows, types, k, handles[session.ctx.name], session.vault.get("scalar"), session.ctx.random

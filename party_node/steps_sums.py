@@ -15,7 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 from pyroaring import BitMap
 
-from party_node import admission, local_files, outcome
+from party_node import admission, local_files, outcome, segment_tags
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import question as asked_of
@@ -157,6 +157,8 @@ def finish(session: Session, task: Incoming) -> Outgoing:
     local = model.local(json.loads(body.question), ctx.name, rows)
     if local is not None:
         local_files.write(ctx.folder, session.spec.name, rows.index, local)
+        if "label" in local.columns:
+            segment_tags.keep(session, rows.index, local.columns["label"])
     ctx.records.put(session.job_id, "result", result)
     commitment = b""
     if session.is_requester:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from party_node import admission
+from catalog import vertical
+from party_node import admission, lookalike_terms
 from party_node.plan import compose
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
@@ -21,7 +22,7 @@ from protocol.paillier.keys import PrivateKey
 from protocol.psi.ecdh import random_scalar
 from protocol.wire import job_pb2 as pb
 
-LEAVE_FILES = frozenset({"rfm", "ltv", "kmeans"})
+LEAVE_FILES = frozenset({"rfm", "ltv", "kmeans", "lookalike"})
 
 
 def offer(session: Session, task: Incoming) -> Outgoing:
@@ -32,6 +33,7 @@ def offer(session: Session, task: Incoming) -> Outgoing:
     ctx.records.seen(session.job_id, listed, spec.requester, said)
     check_own_part(session)
     if not session.vault.has("offer"):
+        ctx.freshen()
         rows = admission.eligible(session)
         message = pb.Offer(
             party=ctx.name,
@@ -42,7 +44,9 @@ def offer(session: Session, task: Incoming) -> Outgoing:
             members_allowed=ctx.party.policy.reveal == "members",
             data_version=admission.data_version(session, rows),
         )
-        if session.is_requester:
+        # A plan is reckoned at the requester, which times a key of the job's size.
+        plans = session.is_requester and session.dry_run
+        if spec.match.reveal != "members" and (session.opens_sums(ctx.name) or plans):
             message.paillier_n = _paillier(session).public.to_bytes()
         session.vault.put("offer", message.SerializeToString(deterministic=True))
     own = session.vault.get("offer")
@@ -60,10 +64,24 @@ def check_own_part(session: Session) -> None:
             raise _unfit(session, f"{ctx.name} has no attribute {name}")
         if spec.model is not None:
             continue  # which kinds fit is the model's to say, over all parties' offers
+        if spec.lookalike is not None:
+            if session.is_requester and attribute.kind != "flag":
+                raise _unfit(session, f"{ctx.name}/{name} is a {attribute.kind}, seeds are a flag")
+            continue
+        if spec.vertical is not None:
+            if attribute.kind not in vertical.KINDS:
+                kinds = " or a ".join(vertical.KINDS)
+                cause = f"{ctx.name}/{name} is a {attribute.kind}, a feature is a {kinds}"
+                raise _unfit(session, cause)
+            continue
         summed = f"{ctx.name}/{name}" in spec.summed
         if summed != (attribute.kind == "number"):
             want = "a number" if summed else "a label or a flag"
             raise _unfit(session, f"{ctx.name}/{name} is a {attribute.kind}, the job needs {want}")
+    if spec.then is not None and spec.then.non_personal and session.is_requester:
+        switch = spec.then.non_personal.partition("/")[2]
+        if ctx.party.attributes[switch].kind != "flag":
+            raise _unfit(session, f"{ctx.name}/{switch} is no flag, non_personal needs one")
     for kind in spec.match.on:
         if kind not in ctx.party.ids:
             raise _unfit(session, f"{ctx.name} has no identifier of type {kind}")
@@ -133,7 +151,9 @@ def question(session: Session) -> tuple[str, str]:
     """Names the question and the state of all data it is asked of (section 5, rule 3)."""
     asked = dict(session.spec.canonical())
     # A job that leaves a file at each party, named after it, is the same one under its name only.
-    forgotten = ("job", "seed") if session.spec.protocol not in LEAVE_FILES else ()
+    then = session.spec.then
+    leaves = session.spec.protocol in LEAVE_FILES or (then is not None and then.recommend > 0)
+    forgotten = () if leaves else ("job", "seed")
     for key in forgotten:
         asked.pop(key, None)
     versions = length_prefixed(
@@ -174,6 +194,7 @@ def _plan_part(session: Session) -> pb.PlanPart:
         rows = admission.eligible(session)
         part.handles = admission.handles(session, rows)
         admission.check_exact_release(session, rows.rows)
+        admission.check_seeds(session, rows.rows)
         ledger, who = session.ctx.ledger, admission.account(session)
         part.remaining_rho = ledger.remaining(who, session.ctx.now())
         cost = admission.pays(session)
@@ -192,11 +213,20 @@ def key(session: Session, task: Incoming) -> Outgoing:
     handles = session.check_admissions(task.matching("admit"))
     provider = task.step.split("/")[1]
     message = pb.KeyDelivery(k=session.vault.get("k"))
-    if session.spec.match.reveal != "members":
+    if session.spec.lookalike is not None:
+        lookalike_terms.check_limits(session, handles)
+    elif session.spec.match.reveal != "members":
         session.crosstab_spec(handles)  # refuses here what exceeds the limits, with the arithmetic
+    if _proves(session):
         message.paillier_proof.extend(proof.prove(session.paillier_key, session.job_hash))
     data = message.SerializeToString(deterministic=True)
     return Outgoing(pb.Sealed(sealed=session.seal(provider, task.step, data)))
+
+
+def _proves(session: Session) -> bool:
+    """Whether the requester opens something that the provider encrypts under its key."""
+    requester = session.spec.requester
+    return session.spec.match.reveal != "members" and session.opens_sums(requester)
 
 
 def accept_key(session: Session, task: Incoming) -> None:
@@ -207,7 +237,7 @@ def accept_key(session: Session, task: Incoming) -> None:
     message = pb.KeyDelivery.FromString(opened)
     if len(message.k) != 32:
         raise Refused("bad_key", "the matching key has not 32 bytes", stage="key")
-    if session.spec.match.reveal != "members":
+    if _proves(session):
         n = session.offers[session.spec.requester].paillier_n
         public = session.ctx.make_key.received(n)
         proof.verify(public, session.job_hash, list(message.paillier_proof))

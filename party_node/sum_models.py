@@ -43,7 +43,7 @@ def model_of(session: Session, handles: Mapping[str, int]) -> Model:
         rho_nano=spec.rho_nano if spec.noise else 0,
         min_cohort=session.min_cohort,
         settings=asked.settings,
-        seed=_seed(session),
+        seed=seed_of(session),
     )
     return MODELS[spec.protocol](ground)
 
@@ -65,7 +65,7 @@ def _column(offer: pb.AttributeOffer) -> Column:
     return Column(offer.name, offer.kind, words, offer.lo, offer.hi, offer.decimals, offer.nullable)
 
 
-def _seed(session: Session) -> int:
+def seed_of(session: Session) -> int:
     """The job's, else one that nobody chose: of the job hash, which holds everybody's nonce."""
     if session.spec.seed is not None:
         return session.spec.seed

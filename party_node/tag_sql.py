@@ -12,33 +12,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 
 from catalog.tag_rules import Sources, kind_of
 from catalog.tag_terms import (
     OF_EVENT,
+    STAGED,
     Compare,
     Condition,
     Filter,
     Measure,
+    Span,
     Test,
 )
 from catalog.tags import BANDS, RULES, Tag, TagSet
 from catalog.vocabulary import OTHER, UNKNOWN
+from party_node.tag_stage_sql import (
+    lifecycle_columns,
+    lifecycle_word,
+    reviews,
+    tier_column,
+    tier_word,
+)
+from party_node.tag_test_sql import all_of, case_of, quoted, tag_test, text, value_test, within
 
-_SIGNS = {"at_least": ">=", "above": ">", "at_most": "<=", "below": "<"}
+Dated = tuple[Tag, int]  # a tag, and how many hours before the as-of moment
 _DAY = 86_400_000_000  # microseconds
 _TIES = 1 << 40  # events of one moment are told apart by their number, which stays below
-
-
-def quoted(name: str) -> str:
-    """An identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def text(value: str) -> str:
-    """A literal."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def event_table(name: str) -> str:
@@ -57,8 +56,18 @@ def attribute_column(name: str) -> str:
     return quoted(f"attribute {name}")
 
 
-def tag_column(name: str) -> str:
-    return quoted(f"tag {name}")
+def tag_column(name: str, back: int = 0) -> str:
+    """back: hours before the as-of moment."""
+    return quoted(f"tag {name} {back} hours ago" if back else f"tag {name}")
+
+
+def _hours(span: Span | None) -> int:
+    return 0 if span is None else span.hours
+
+
+def _back(measure: Measure, back: int) -> int:
+    """What is not dated is as it is now, at any earlier moment too."""
+    return 0 if measure.how in ("attribute", "model") else back
 
 
 def refresh_query(
@@ -71,7 +80,10 @@ def refresh_query(
 
 @dataclass
 class _Query:
-    """What the parts of the query share.  columns: measure → SQL of its value in `base`."""
+    """What the parts of the query share.
+
+    columns: a measure, and how many hours back it is wanted → SQL of its value in `layer0`.
+    """
 
     tags: TagSet
     sources: Sources
@@ -80,23 +92,22 @@ class _Query:
     parts: list[str] = field(default_factory=list)
     joins: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
-    columns: dict[Measure, str] = field(default_factory=dict)
+    columns: dict[tuple[Measure, int], str] = field(default_factory=dict)
 
     def text(self, names: Sequence[str]) -> str:
-        wanted = {self.tags.now(name).name for name in names}
-        for tag in reversed(self.tags.live):
-            if tag.name in wanted:
-                wanted |= {self.tags.now(used).name for used in tag.uses}
-        live = [tag for tag in self.tags.live if tag.name in wanted]
-        self._measures(dict.fromkeys(m for tag in live for m in tag.measures))
+        wanted = self._wanted(names)
+        measures = ((m, back) for tag, back in wanted for m in tag.measures)
+        self._measures(dict.fromkeys((m, _back(m, back)) for m, back in measures))
         some = f"where people.{self._some()}" if self.touched else ""
         self.parts.append(
             f"layer0 as (select people.*{''.join(', ' + c for c in self.taken)} from people "  # noqa: S608
             f"{' '.join(self.joins)} {some})"
         )
         last = 0
-        for last, layer in enumerate(self._layers(live), start=1):
-            made = ", ".join(f"{self._value(tag)} as {tag_column(tag.name)}" for tag in layer)
+        for last, layer in enumerate(self._layers(wanted), start=1):
+            made = ", ".join(
+                f"{self._value(tag, back)} as {tag_column(tag.name, back)}" for tag, back in layer
+            )
             part = f"layer{last} as (select *, {made} from layer{last - 1})"  # noqa: S608
             self.parts.append(part)
         shown = ", ".join(tag_column(self.tags.now(name).name) for name in dict.fromkeys(names))
@@ -105,35 +116,58 @@ class _Query:
     def _some(self) -> str:
         return "person in (select person from touched)"
 
-    def _layers(self, live: Sequence[Tag]) -> list[list[Tag]]:
+    def _wanted(self, names: Sequence[str]) -> list[Dated]:
+        """Tags, each after those it is made from, and how many hours back they are wanted."""
+        wanted = {(self.tags.now(name).name, 0) for name in names}
+        for tag in reversed(self.tags.live):
+            for back in [back for name, back in wanted if name == tag.name]:
+                wanted |= {(used.name, more) for used, more in self._uses(tag, back)}
+        return [(tag, back) for tag in self.tags.live
+                for name, back in sorted(wanted) if name == tag.name]  # fmt: skip
+
+    def _uses(self, tag: Tag, back: int) -> list[Dated]:
+        return [(self.tags.now(m.of[0]), back + _hours(m.ending)) for m in tag.measures
+                if m.how == "tag"]  # fmt: skip
+
+    def _layers(self, wanted: Sequence[Dated]) -> list[list[Dated]]:
         """Tags by how deep they are made from others."""
-        depth: dict[str, int] = {}
-        layers: list[list[Tag]] = []
-        for tag in live:
-            depth[tag.name] = 1 + max((depth[self.tags.now(u).name] for u in tag.uses), default=-1)
-            if depth[tag.name] == len(layers):
+        depth: dict[tuple[str, int], int] = {}
+        layers: list[list[Dated]] = []
+        for tag, back in wanted:
+            below = [depth[used.name, more] for used, more in self._uses(tag, back)]
+            here = depth[tag.name, back] = 1 + max(below, default=-1)
+            if here == len(layers):
                 layers.append([])
-            layers[depth[tag.name]].append(tag)
+            layers[here].append((tag, back))
         return layers
 
     # -- measures --------------------------------------------------------------------------
 
-    def _measures(self, measures: Iterable[Measure]) -> None:
+    def _measures(self, measures: Iterable[tuple[Measure, int]]) -> None:
         of_event: dict[str, list[str]] = {}
-        for number, measure in enumerate(measures):
-            name = f"m{number}"
+        derived: list[str] = []
+        for number, (measure, back) in enumerate(measures):
+            name, key = f"m{number}", (measure, back)
             if measure.how == "attribute":
-                self.columns[measure] = attribute_column(measure.of[0])
+                self.columns[key] = attribute_column(measure.of[0])
             elif measure.how == "model":
                 self._join_model(measure, name)
             elif measure.how == "sequence":
-                self._join(f"{name} as ({self._sequence(measure, name)})", name, [f"{name}.{name}"])
-                self.columns[measure] = f"coalesce({name}, 0)"
+                sql = self._sequence(measure, name, back)
+                self._join(f"{name} as ({sql})", name, [f"{name}.{name}"])
+                self.columns[key] = f"coalesce({name}, 0)"
             elif measure.how == "top":
-                self._join(f"{name} as ({self._top(measure, name)})", name, [f"{name}.{name}"])
-                self.columns[measure] = name
+                sql = self._top(measure, name, back)
+                self._join(f"{name} as ({sql})", name, [f"{name}.{name}"])
+                self.columns[key] = name
+            elif measure.how in STAGED:
+                found, word = self._staged(measure, name, back)
+                of_event.setdefault(measure.event, []).extend(found)
+                derived.append(f"{word} as {name}w")
+                self.columns[key] = f"{name}w"
             elif measure.how != "tag":
-                of_event.setdefault(measure.event, []).extend(self._aggregate(measure, name))
+                found = self._aggregate(measure, name, back)
+                of_event.setdefault(measure.event, []).extend(found)
         for number, (event, aggregates) in enumerate(of_event.items()):
             part = (
                 f"e{number} as (select person, {', '.join(aggregates)} "  # noqa: S608
@@ -141,6 +175,7 @@ class _Query:
             )
             named = [aggregate.rpartition(" as ")[2] for aggregate in aggregates]
             self._join(part, f"e{number}", [f"e{number}.{name}" for name in named])
+        self.taken += derived
 
     def _join(self, part: str, name: str, columns: list[str]) -> None:
         self.parts.append(part)
@@ -151,13 +186,36 @@ class _Query:
         table = model_table(*measure.of)
         self.joins.append(f"left join {table} as {name} on {name}.row = people.row")
         self.taken.append(f"{name}.value as {name}")
-        self.columns[measure] = name
+        self.columns[measure, 0] = name
 
-    def _aggregate(self, measure: Measure, name: str) -> list[str]:
+    def _staged(self, measure: Measure, name: str, back: int) -> tuple[list[str], str]:
+        """Columns of the event's aggregates, and the word that they come to."""
+        assert measure.within is not None
+        within, end = measure.within.hours, back + _hours(measure.ending)
+        passes = "".join(f" and {self._passes(measure.event, item)}" for item in measure.where)
+
+        def between(young: int, old: int | None) -> str:
+            begin = "" if old is None else f" and moment >= {self._moment(old)}"
+            return f"moment < {self._moment(young)}{begin}{passes}"
+
+        if measure.tiers is None:
+            return lifecycle_columns(name, within, end, between), lifecycle_word(name)
+        declared = self.sources.events[measure.event].fields
+        decimals = declared[measure.field].decimals if measure.field else 0
+        total = f"sum({field_column(measure.field)})" if measure.field else "count(*)"
+        windows = []
+        for at in reviews(measure.tiers, self.as_of, end):
+            moment = f"({self._moment(end)} - interval {at} microsecond)"
+            window = f"moment < {moment} and moment >= {moment} - interval {within} hour"
+            windows.append(window + passes)
+        return [tier_column(name, total, windows)], tier_word(name, measure, decimals)
+
+    def _aggregate(self, measure: Measure, name: str, back: int) -> list[str]:
         """SQL of one or two columns, each ending with ` as NAME`; notes the value's SQL."""
         column = field_column(measure.field)
         order = f"epoch_us(moment)::hugeint * {_TIES} + seq"
-        self.columns[measure] = name
+        key = (measure, back)
+        self.columns[key] = name
         match measure.how:
             case "count":
                 sql = "count(*)"
@@ -170,31 +228,31 @@ class _Query:
             case how:
                 end = "min" if how == "first" else "max"
                 sql = f"arg_{end}({column}, {order})" if measure.field else f"{end}(moment)"
-        where = self._where(measure)
+        where = self._where(measure, back)
         if measure.field and measure.how in OF_EVENT:
             where += f" and {column} is not null"
         made = [f"{sql} filter (where {where}) as {name}"]
         if measure.how in ("count", "days", "sum"):
-            self.columns[measure] = f"coalesce({name}, 0)"
+            self.columns[key] = f"coalesce({name}, 0)"
         elif measure.how == "avg":
             made.append(f"count({column}) filter (where {where}) as {name}n")
         elif measure.how in OF_EVENT and not measure.field:
-            now = f"epoch_us({self._moment(0)})"
-            self.columns[measure] = f"(({now} - epoch_us({name})) // {_DAY})"
+            now = f"epoch_us({self._moment(back)})"
+            self.columns[key] = f"(({now} - epoch_us({name})) // {_DAY})"
         return made
 
-    def _top(self, measure: Measure, name: str) -> str:
+    def _top(self, measure: Measure, name: str, back: int) -> str:
         column = field_column(measure.field)
         return f"""
             select person, arg_max(word, struct_pack(n := n, l := l, w := word)) as {name} from (
                 select person, {column} as word, count(*) as n, max(moment) as l
                 from {event_table(measure.event)}
-                where {self._seen()} and {self._where(measure)} and {column} is not null
+                where {self._seen()} and {self._where(measure, back)} and {column} is not null
                 group by person, word) group by person"""  # noqa: S608 - names are quoted
 
-    def _sequence(self, measure: Measure, name: str) -> str:
+    def _sequence(self, measure: Measure, name: str, back: int) -> str:
         """Per step: the latest start of a chain that reaches it, among strictly earlier events."""
-        where = f"{self._seen()} and {self._where(measure)}"
+        where = f"{self._seen()} and {self._where(measure, back)}"
         sql = " union all ".join(
             f"select person, moment, {i} as step from {event_table(event)} where {where}"  # noqa: S608
             for i, event in enumerate(measure.of)
@@ -226,8 +284,8 @@ class _Query:
         seen = f"moment < {self._moment(0)} and person is not null"
         return f"{seen} and {self._some()}" if self.touched else seen
 
-    def _where(self, measure: Measure) -> str:
-        ending = 0 if measure.ending is None else measure.ending.hours
+    def _where(self, measure: Measure, back: int) -> str:
+        ending = back + _hours(measure.ending)
         tests = [f"moment < {self._moment(ending)}"]
         if measure.within is not None:
             tests.append(f"moment >= {self._moment(ending + measure.within.hours)}")
@@ -237,110 +295,64 @@ class _Query:
     def _passes(self, event: str, item: Filter) -> str:
         declared = self.sources.events[event].fields[item.field]
         column = field_column(item.field)
-        return _all(_test(t, column, declared.kind, declared.decimals) for t in item.tests)
+        return all_of(value_test(t, column, declared.kind, declared.decimals) for t in item.tests)
 
     # -- values ------------------------------------------------------------------------------
 
-    def _value(self, tag: Tag) -> str:
+    def _value(self, tag: Tag, back: int) -> str:
         codes = {word: code for code, word in enumerate(tag.vocabulary)}
         unknown = codes.get(tag.unknown or UNKNOWN, 0)
         if tag.form == RULES:
             cases = [
-                (self._holds(value.when), codes[value.value])
+                (self._holds(value.when, back), codes[value.value])
                 for value in tag.values
                 if value.when is not None
             ]
             last = tag.values[-1]
-            return _case(cases, codes[last.value] if last.when is None else unknown)
+            return case_of(cases, codes[last.value] if last.when is None else unknown)
         assert tag.measure is not None
         known = Test("known", True)
         if tag.form == BANDS:
             cases = [
-                (self._compare(tag.measure, (known, *_within(band.low, band.high))),
+                (self._compare(tag.measure, (known, *within(band.low, band.high)), back),
                  codes[band.value])
                 for band in tag.bands
             ]  # fmt: skip
-            return _case(cases, unknown)
-        return self._word(tag, codes, unknown)
+            return case_of(cases, unknown)
+        return self._word(tag, codes, unknown, back)
 
-    def _word(self, tag: Tag, codes: dict[str, int], unknown: int) -> str:
+    def _word(self, tag: Tag, codes: dict[str, int], unknown: int, back: int) -> str:
         assert tag.measure is not None
         rest = OTHER
         words = {word: word for word in (value.value for value in tag.values)}
         if tag.mapping is not None:
             mapping = self.tags.mappings[tag.mapping]
             words, rest = dict(mapping.words), mapping.otherwise or OTHER
-        known = self._compare(tag.measure, (Test("known", True),))
+        known = self._compare(tag.measure, (Test("known", True),), back)
         cases = [(f"not ({known})", unknown)]
         cases += [
-            (self._compare(tag.measure, (Test("is", word),)), codes[ours])
+            (self._compare(tag.measure, (Test("is", word),), back), codes[ours])
             for word, ours in words.items()
         ]
-        return _case(cases, codes[rest])
+        return case_of(cases, codes.get(rest, unknown))
 
-    def _holds(self, term: Condition) -> str:
+    def _holds(self, term: Condition, back: int) -> str:
         if isinstance(term, Compare):
-            return self._compare(term.measure, term.tests)
-        parts = [f"({self._holds(part)})" for part in term.parts]
+            return self._compare(term.measure, term.tests, back)
+        parts = [f"({self._holds(part, back)})" for part in term.parts]
         if term.how == "not":
             return f"not {parts[0]}"
         return (" and " if term.how == "all" else " or ").join(parts)
 
-    def _compare(self, measure: Measure, tests: Sequence[Test]) -> str:
+    def _compare(self, measure: Measure, tests: Sequence[Test], back: int) -> str:
         if measure.how == "tag":
             tag = self.tags.now(measure.of[0])
-            return _all(_tag_test(tag, test) for test in tests)
+            column = tag_column(tag.name, back + _hours(measure.ending))
+            return all_of(tag_test(tag, test, column) for test in tests)
         kind = kind_of(measure, self.sources)
-        column = self.columns[measure]
+        column = self.columns[measure, _back(measure, back)]
         if measure.how == "avg":
-            return _all(_test(t, column, "number", kind.decimals, f"{column}n") for t in tests)
-        return _all(_test(t, column, kind.kind, kind.decimals) for t in tests)
-
-
-def _case(cases: Sequence[tuple[str, int]], rest: int) -> str:
-    when = " ".join(f"when {holds} then {code}" for holds, code in cases)
-    return f"cast(case {when} else {rest} end as utinyint)"
-
-
-def _all(tests: Iterable[str]) -> str:
-    return " and ".join(f"({test})" for test in tests)
-
-
-def _within(low: Decimal | None, high: Decimal | None) -> tuple[Test, ...]:
-    ends = (("at_least", low), ("below", high))
-    return tuple(Test(op, end) for op, end in ends if end is not None)
-
-
-def _tag_test(tag: Tag, test: Test) -> str:
-    column = tag_column(tag.name)
-    codes = {word: code for code, word in enumerate(tag.vocabulary)}
-    if test.op == "known":
-        unknown = codes.get(tag.unknown or UNKNOWN)
-        known = "true" if unknown is None else f"{column} <> {unknown}"
-        return known if test.value else f"not ({known})"
-    words = test.value if isinstance(test.value, tuple) else (str(test.value),)
-    return f"{column} in ({', '.join(str(codes[word]) for word in words)})"
-
-
-def _test(test: Test, column: str, kind: str, decimals: int, times: str = "") -> str:
-    """SQL that is true or false, never null.  times: of an average, what it is divided by."""
-    if test.op == "known":
-        return f"{column} is {'not ' if test.value else ''}null"
-    if kind == "flag":
-        return f"coalesce({column} = {'true' if test.value == 'yes' else 'false'}, false)"
-    if kind == "label":
-        words = test.value if isinstance(test.value, tuple) else (str(test.value),)
-        return f"coalesce({column} in ({', '.join(map(text, words))}), false)"
-    return f"coalesce({_number(test, column, decimals, times)}, false)"
-
-
-def _number(test: Test, column: str, decimals: int, times: str) -> str:
-    """Both sides as whole numbers of one scale: exact, also for averages."""
-    value = Decimal(str(test.value))
-    places = max(0, -int(value.as_tuple().exponent))
-    scale = max(places, decimals)
-    right = str(int(value.scaleb(scale)))
-    left = f"{column}::hugeint * {10 ** (scale - decimals)}"
-    if times:
-        right = f"{right}::hugeint * {times}"
-    return f"{left} {_SIGNS.get(test.op, '=')} {right}"
+            return all_of(
+                value_test(t, column, "number", kind.decimals, f"{column}n") for t in tests
+            )
+        return all_of(value_test(t, column, kind.kind, kind.decimals) for t in tests)

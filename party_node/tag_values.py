@@ -24,7 +24,8 @@ from catalog.tags import Tag, TagSet
 from catalog.vocabulary import UNKNOWN
 from party_node.attribute_columns import Labels
 from party_node.profile_store import ProfileStore, first
-from party_node.tag_sql import model_table, quoted, refresh_query, tag_column, text
+from party_node.tag_sql import model_table, refresh_query, tag_column
+from party_node.tag_test_sql import quoted, text
 from protocol.errors import BadInput
 
 # A share below this counts as this: an index over an empty value would be infinite.
@@ -67,6 +68,7 @@ class TagValues:
     def __init__(self, store: ProfileStore, tags: TagSet, sources: Sources, folder: Path) -> None:
         """folder: where jobs leave labels/JOB.parquet and scores/JOB.parquet."""
         self._store, self._tags, self._sources, self._folder = store, tags, sources, folder
+        self._seen: dict[tuple[str, Path], int] = {}
         with store.transaction() as db:
             db.execute("create temp table if not exists touched (person bigint)")
             db.execute(
@@ -78,6 +80,8 @@ class TagValues:
         """These tags for everybody, in one query; what was found is noted."""
         names = list(dict.fromkeys(self._tags.now(name).name for name in names))
         query = refresh_query(self._tags, names, self._sources, as_of, touched=False)
+        # Looked at before they are read: one that is written meanwhile is read next time.
+        seen = {key: _written(key[1]) for key in self._files() if key[0] in names}
         with self._store.transaction() as db:
             self._models(db)
             kept = [column for column in self._columns(db) if column not in names]
@@ -91,7 +95,9 @@ class TagValues:
             else:
                 db.execute("create or replace table tag_values as select * from fresh order by row")
             db.execute("delete from touched")
-            return [self._note(db, self._tags.tags[name], as_of) for name in names]
+            runs = [self._note(db, self._tags.tags[name], as_of) for name in names]
+        self._seen |= seen
+        return runs
 
     def refresh_touched(self, as_of: datetime) -> int:
         """Every tag of the people whose events came in since; nobody else's row is written.
@@ -147,12 +153,24 @@ class TagValues:
         names = [str(row[0]).removeprefix("tag ") for row in rows]
         return [n for n in names if n in self._tags.tags and self._tags.now(n).name == n]
 
+    def stale(self) -> set[str]:
+        """Tags that read a file which a job has written since they were computed."""
+        return {key[0] for key in self._files() if _written(key[1]) != self._seen.get(key, 0)}
+
+    def _files(self) -> list[tuple[str, Path]]:
+        """Each tag with each file that it reads."""
+        return [(tag.name, self._path(m)) for tag in self._tags.live for m in tag.measures
+                if m.how == "model"]  # fmt: skip
+
+    def _path(self, measure: Measure) -> Path:
+        return self._folder / MODELS[measure.model][0] / f"{Path(measure.of[0]).name}.parquet"
+
     def _models(self, db: duckdb.DuckDBPyConnection) -> None:
         """What jobs left here, as tables; empty for a job that has not run."""
         for tag in self._tags.live:
             for measure in tag.measures:
                 if measure.how == "model":
-                    _model(db, self._folder, measure)
+                    _model(db, self._path(measure), measure)
 
     def _note(self, db: duckdb.DuckDBPyConnection, tag: Tag, as_of: datetime) -> Run:
         column = tag_column(tag.name)
@@ -195,11 +213,14 @@ def stability(before: Mapping[str, int], after: Mapping[str, int]) -> float | No
     return total
 
 
-def _model(db: duckdb.DuckDBPyConnection, folder: Path, measure: Measure) -> None:
+def _written(path: Path) -> int:
+    """When, in nanoseconds since 1970; 0 for a file that is not there."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def _model(db: duckdb.DuckDBPyConnection, path: Path, measure: Measure) -> None:
     job, column = measure.of
-    of, columns = MODELS[measure.model]
-    table, kind = model_table(job, column), columns[column]
-    path = folder / of / f"{Path(job).name}.parquet"
+    table, kind = model_table(job, column), MODELS[measure.model][1][column]
     if not path.is_file():
         empty = "varchar" if kind == "label" else "bigint"
         db.execute(f"create or replace temp table {table} (row bigint, value {empty})")

@@ -29,8 +29,9 @@ from party_node.dataset import Dataset
 from party_node.desk import Desk
 from party_node.main import import_consents
 from party_node.node import Node
+from party_node.profile import Profile
 from party_node.runner import Pace
-from party_node.session import KeyMaker
+from party_node.session import KeyMaker, nothing_to_do
 from protocol.identity import Keys, create_keys
 from protocol.paillier.keys import insecure_generate
 from protocol.paillier.pool import PoolKernel
@@ -145,6 +146,7 @@ class World:
         folder = self._path(name)
         port = LocalCoordinator(lambda: self.coordinator, name, self.faults)
         dataset = await asyncio.to_thread(Dataset.load, party)
+        profile = await asyncio.to_thread(Profile.open, party, dataset, folder, self.now)
         gate = await NodeGate.open(
             party=name,
             parties=list(self.companies),
@@ -174,6 +176,7 @@ class World:
             noise=self.noise,
             make_key=KeyMaker(insecure_generate, self.bits),
             pace=QUICK_PACE,
+            freshen=nothing_to_do if profile is None else profile.refresh_models,
         )
         await import_consents(gate, party)
         self.nodes[name], self.gates[name] = node, gate

@@ -53,7 +53,7 @@ def create(portal: Portal) -> Starlette:
         response: Response = await wrong_method(request)
         return response
 
-    return Starlette(
+    made = Starlette(
         routes=[
             Route("/style.css", style),
             route("/", home),
@@ -82,3 +82,6 @@ def create(portal: Portal) -> Starlette:
         ],
         exception_handlers={404: on_missing, 405: on_method},
     )
+    # Such an answer would lead to whatever the Host header says, and would lack our own headers.
+    made.router.redirect_slashes = False
+    return made

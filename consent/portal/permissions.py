@@ -34,6 +34,7 @@ from consent.records import RecordBatch, new_batch
 from consent.terms import NoticeRef, Scope, Terms
 from protocol.errors import ProtocolViolation, Refused
 
+_MINUTE = 60_000  # milliseconds
 Cell = tuple[str, str, str]  # purpose, recipient, category
 
 
@@ -212,6 +213,9 @@ class Author:
     """Makes the records that a person says here.
 
     now_ms: the wall clock.  notice: the text that the page shows.  guardian: not built here.
+
+    A record carries the minute in which it was said: "withdraw all" writes into every party's
+    log within a moment, and the milliseconds of that moment would say whose pseudonyms these are.
     """
 
     now_ms: Callable[[], int]
@@ -259,7 +263,7 @@ class Author:
             np.zeros(n, np.uint32),
             np.full(n, state, np.uint8),
             "portal",
-            self.now_ms(),
+            self.now_ms() // _MINUTE * _MINUTE,
             self.random,
             terms=(Terms(notice=self.notice(language), method="switch", default_off=True),),
             actor="person",

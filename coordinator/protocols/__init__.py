@@ -8,7 +8,7 @@ gets a new version.
 from __future__ import annotations
 
 from coordinator.engine import ProtocolFunction
-from coordinator.protocols import matched, summed
+from coordinator.protocols import exact, grid, lookalike, matched, summed
 
 REGISTRY: dict[tuple[str, int], ProtocolFunction] = {
     ("psi", 1): matched.run,
@@ -17,4 +17,7 @@ REGISTRY: dict[tuple[str, int], ProtocolFunction] = {
     ("rfm", 1): summed.run,
     ("ltv", 1): summed.run,
     ("kmeans", 1): summed.run,
+    ("lookalike", 1): lookalike.run,
+    ("kmeans_grid", 1): grid.run,
+    ("kmeans_exact", 1): exact.run,
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coordinator.engine import JobContext, LocalFunction
+from coordinator.engine import JobContext, LocalFunction, ProtocolFunction
 from protocol.crosstab.codec import layout_frame
 from protocol.crosstab.coordinator import layout as lay_out
 from protocol.errors import AssentError, Failed
@@ -30,28 +30,42 @@ Refs = dict[str, ArtifactRef]
 
 
 async def run(ctx: JobContext) -> None:
-    """One attempt; a consent that changed before layout starts everything anew."""
+    await attempt(ctx, _attempt)
+
+
+async def attempt(ctx: JobContext, function: ProtocolFunction) -> None:
+    """One attempt; a consent that changed before anything left starts everything anew."""
     try:
-        await _attempt(ctx)
+        await function(ctx)
     except AssentError as error:
         if error.info.code == CHANGED:
-            # A layout is never patched: new offers, keys, tokens and ciphertexts.
+            # What was sent is never patched: new offers, keys, tokens and ciphertexts.
             ctx.new_attempt(CHANGED)
         raise
 
 
-async def _attempt(ctx: JobContext) -> None:
+@dataclass(frozen=True)
+class Begun:
+    """All parties have admitted the job.  sizes: handles of each."""
+
+    admitted: Refs
+    sizes: Mapping[str, int]
+    matching: Matching
+
+
+async def begin(ctx: JobContext) -> Begun | None:
+    """Offers, admissions and keys; None where a plan or a stored answer was all."""
     job = ctx.job
     requester, providers = job.requester, list(job.params["providers"])
     offers = await offers_of(ctx)
     if job.params["dry_run"]:
         await plan(ctx, offers)
-        return
+        return None
     # The requester first: a stored answer spares the others every gate and every byte.
     admits = {requester: await admit(ctx, requester, offers)}
     admission = await admission_of(ctx, admits[requester])
     if admission.answered:
-        return
+        return None
     ctx.bind_job_hash(admission.job_hash)
     found = await asyncio.gather(*(admit(ctx, party, offers) for party in providers))
     admits |= dict(zip(providers, found, strict=True))
@@ -60,7 +74,17 @@ async def _attempt(ctx: JobContext) -> None:
     keys = await asyncio.gather(
         *(ctx.party_step(f"key/{p}", requester, admitted, recipient=p) for p in providers)
     )
-    matching = _Matching(ctx, admitted, dict(zip(providers, keys, strict=True)))
+    matching = Matching(ctx, admitted, dict(zip(providers, keys, strict=True)))
+    return Begun(admitted, sizes, matching)
+
+
+async def _attempt(ctx: JobContext) -> None:
+    begun = await begin(ctx)
+    if begun is None:
+        return
+    job = ctx.job
+    requester, providers = job.requester, list(job.params["providers"])
+    admitted, sizes, matching = begun.admitted, begun.sizes, begun.matching
     if job.params["reveal"] == "members":
         uploads = await asyncio.gather(*(matching.upload(party) for party in job.parties))
         await _members(ctx, dict(zip(job.parties, uploads, strict=True)), sizes)
@@ -74,7 +98,7 @@ async def _attempt(ctx: JobContext) -> None:
         matching.upload(provider),
         ctx.party_step("encrypt", requester, admitted, recipient=COORDINATOR),
     )
-    layout = await _layout(ctx, {requester: left, provider: right}, rows, provider, sizes)
+    layout = await laid_out(ctx, {requester: left, provider: right}, rows, provider, sizes)
     outputs = await ctx.party_step(
         f"aggregate/{provider}", provider, {**admitted, "layout": layout}, recipient=requester
     )
@@ -106,7 +130,7 @@ async def admission_of(ctx: JobContext, ref: ArtifactRef) -> job_pb2.Admission:
 
 
 @dataclass(frozen=True)
-class _Matching:
+class Matching:
     """Gets every party's comparable tokens: keyed ones, or points blinded by every party."""
 
     ctx: JobContext
@@ -148,14 +172,14 @@ class _Matching:
         return parties[at + 1 :] + parties[:at]
 
 
-async def _layout(
+async def laid_out(
     ctx: JobContext, uploads: Refs, rows: ArtifactRef, provider: str, sizes: Mapping[str, int]
 ) -> ArtifactRef:
     types, requester = int(ctx.job.params["types"]), ctx.job.requester
 
     def pair(paths: Mapping[str, Path], out: Path) -> None:
         left, right = (
-            _checked(paths[party], sizes[party], types) for party in (requester, provider)
+            checked(paths[party], sizes[party], types) for party in (requester, provider)
         )
         pairing = waterfall(left.tokens, right.tokens, types, left.width)
         lay_out(pairing, sizes[requester]).astype("<i8").tofile(out)
@@ -180,7 +204,7 @@ async def _members(ctx: JobContext, uploads: Refs, sizes: Mapping[str, int]) -> 
     types, parties = int(ctx.job.params["types"]), list(ctx.job.parties)
 
     def join(paths: Mapping[str, Path], out: Path) -> None:
-        found = [_checked(paths[party], sizes[party], types) for party in parties]
+        found = [checked(paths[party], sizes[party], types) for party in parties]
         marks = join_all([upload.tokens for upload in found], types, found[0].width)
         np.concatenate(marks).tofile(out)
 
@@ -201,7 +225,7 @@ async def _members(ctx: JobContext, uploads: Refs, sizes: Mapping[str, int]) -> 
         await ctx.party_step(f"members/{party}", party, {"marks": ref}, recipient=COORDINATOR)
 
 
-def _checked(path: Path, size: int, types: int) -> Uploaded:
+def checked(path: Path, size: int, types: int) -> Uploaded:
     found = uploaded(path, types)
     if len(found.tokens) != size:
         raise Failed("bad_artifact", "an upload has another size than was admitted", stage="join")

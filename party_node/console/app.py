@@ -14,6 +14,7 @@ import asyncio
 import hmac
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -118,7 +119,7 @@ def create(console: Console) -> Starlette:
         found: Response = await not_found(request)
         return found
 
-    return Starlette(
+    made = Starlette(
         routes=[
             route("/style.css", _style, open_=True),
             route("/enter", _enter, open_=True),
@@ -133,6 +134,8 @@ def create(console: Console) -> Starlette:
         ],
         exception_handlers={404: on_missing, 405: on_missing},
     )
+    made.router.redirect_slashes = False  # as the portal: it would not ask whose Host this is
+    return made
 
 
 def _endpoint(handler: _Handler, console: Console, *, private: bool) -> Any:
@@ -147,8 +150,11 @@ def _endpoint(handler: _Handler, console: Console, *, private: bool) -> Any:
         except AssentError as error:
             _log.warning("%s: %s", handler.__name__, error.info.code)
             response = visit.page("error.html", "", status=503, what="error_ours")
-        except Exception:  # ours: the page says that much, the log has the rest
-            _log.exception("%s", handler.__name__)
+        except Exception as error:  # ours: the page says that much, the log has the place
+            _log.error(
+                "%s broke: %s\n%s", handler.__name__, type(error).__name__,
+                "".join(traceback.format_tb(error.__traceback__)),
+            )  # fmt: skip
             response = visit.page("error.html", "", status=500, what="error_ours")
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
@@ -166,7 +172,8 @@ async def _guarded(handler: _Handler, visit: _Visit, private: bool) -> Response:
     if private and visit.session is None:
         raise _Turned(403, "error_closed")
     if request.method == "POST":
-        assert visit.session is not None
+        if visit.session is None:  # also at an address that does not exist
+            raise _Turned(403, "error_closed")
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc not in hosts:
             raise _Turned(403, "error_closed")

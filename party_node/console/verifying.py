@@ -93,6 +93,8 @@ class Verifier:
         return size
 
     def _verify(self) -> Report:
-        policy = audit_files.default_policy(self._trust, self.path)
+        keep = self._folder / KEPT
+        kept = audit_files.kept_notes(keep)
+        policy = audit_files.default_policy(self._trust, self.path, kept)
         rules: list[Rule] = [ConsentRule(), JobRule(self._signers)]
-        return audit_files.verify(self.path, policy, rules, self._folder / KEPT)
+        return audit_files.verify(self.path, policy, rules, keep, kept)

@@ -313,7 +313,7 @@ class Horizontal:
     def _model(self, turn: Turn, run: int, sizes: list[int], inertia: float) -> Json:
         reasons = withheld_cells(np.array([sizes]), self.ground.min_cohort)[0]
         raw = (np.array(turn.question["centres"][run]) + self._mid) * self._unit
-        return {
+        found = {
             "k": self._ks[run],
             "features": list(self.ground.names),
             "centres": raw.tolist(),
@@ -324,6 +324,9 @@ class Horizontal:
             "inertia": inertia,
             "iterations": min(turn.state["done"], turn.state["iterations"][run] + 1),
         }
+        if self._zscore:
+            found["deviations"] = [weight**-0.5 for weight in turn.question["weight"]]
+        return found
 
     def local(self, question: Json, party: str, rows: EligibleRows) -> Local | None:
         points, known = self._points(party, rows, question["weight"])

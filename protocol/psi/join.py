@@ -63,10 +63,23 @@ def join_all(uploads: Sequence[Tokens], n_types: int, width: int) -> list[npt.ND
     Types in order; a token counts only if its handles are still unmatched at every party.
     Raises as `waterfall`.
     """
+    return [numbers >= 0 for numbers in common_handles(uploads, n_types, width)]
+
+
+def common_handles(
+    uploads: Sequence[Tokens], n_types: int, width: int
+) -> list[npt.NDArray[np.int64]]:
+    """Per upload int64[handles]: a number from 0 that the handles of one person share over all
+    uploads, -1 where a handle is not common to all.  The rule is that of `join_all`.
+
+    The numbers follow the order in which matches are found, so whoever gets them shuffled only
+    learns no more than which handles are common.
+    """
     _check_shapes(uploads, n_types, width)
     n = len(uploads)
     starts = _starts(uploads)
-    matched = np.zeros(starts[-1], dtype=np.bool_)
+    numbers = np.full(starts[-1], -1, dtype=np.int64)
+    found = 0
     for position in range(n_types):
         for equal in _equal_tokens(uploads, position, width):
             # n equal tokens in a row and no duplicate within an upload: one of each upload.
@@ -76,9 +89,10 @@ def join_all(uploads: Sequence[Tokens], n_types: int, width: int) -> list[npt.ND
                 run &= equal.joined[step : step + length]
             begin = np.flatnonzero(run)
             group = equal.places[begin[:, None] + np.arange(n)]
-            free = ~matched[group].any(axis=1)
-            matched[group[free]] = True
-    return [matched[a:b] for a, b in pairwise(starts)]
+            free = group[(numbers[group] < 0).all(axis=1)]
+            numbers[free] = np.arange(found, found + len(free))[:, None]
+            found += len(free)
+    return [numbers[a:b] for a, b in pairwise(starts)]
 
 
 def refuse_duplicates(tokens: Tokens, n_types: int, width: int, code: str) -> None:

@@ -215,16 +215,18 @@ class ConsentCosignRequest(_message.Message):
     def __init__(self, number: _Optional[int] = ..., request: _Optional[str] = ...) -> None: ...
 
 class ConsentCosignature(_message.Message):
-    __slots__ = ("number", "lines", "conflict_size_plus_one", "refusal")
+    __slots__ = ("number", "lines", "conflict_size_plus_one", "refusal", "conflict_note")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_SIZE_PLUS_ONE_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_NOTE_FIELD_NUMBER: _ClassVar[int]
     number: int
     lines: str
     conflict_size_plus_one: int
     refusal: str
-    def __init__(self, number: _Optional[int] = ..., lines: _Optional[str] = ..., conflict_size_plus_one: _Optional[int] = ..., refusal: _Optional[str] = ...) -> None: ...
+    conflict_note: str
+    def __init__(self, number: _Optional[int] = ..., lines: _Optional[str] = ..., conflict_size_plus_one: _Optional[int] = ..., refusal: _Optional[str] = ..., conflict_note: _Optional[str] = ...) -> None: ...
 
 class ConsentSubjectRequest(_message.Message):
     __slots__ = ("party", "subject")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotocol/wire/crosstab.proto\x12\tassent.v1\"X\n\tRowUpload\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0e\n\x06supply\x18\x02 \x01(\r\x12\x1b\n\x13\x63iphertexts_per_row\x18\x03 \x01(\r\x12\x10\n\x08key_bits\x18\x04 \x01(\r\"E\n\x06Layout\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x1b\n\x13\x63iphertexts_per_row\x18\x02 \x01(\r\x12\x10\n\x08key_bits\x18\x03 \x01(\r\",\n\x07Outputs\x12\x0f\n\x07outputs\x18\x01 \x01(\r\x12\x10\n\x08key_bits\x18\x02 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotocol/wire/crosstab.proto\x12\tassent.v1\"X\n\tRowUpload\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0e\n\x06supply\x18\x02 \x01(\r\x12\x1b\n\x13\x63iphertexts_per_row\x18\x03 \x01(\r\x12\x10\n\x08key_bits\x18\x04 \x01(\r\"E\n\x06Layout\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x1b\n\x13\x63iphertexts_per_row\x18\x02 \x01(\r\x12\x10\n\x08key_bits\x18\x03 \x01(\r\"<\n\x07Outputs\x12\x0f\n\x07outputs\x18\x01 \x01(\r\x12\x10\n\x08key_bits\x18\x02 \x01(\r\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,5 +36,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LAYOUT']._serialized_start=133
   _globals['_LAYOUT']._serialized_end=202
   _globals['_OUTPUTS']._serialized_start=204
-  _globals['_OUTPUTS']._serialized_end=248
+  _globals['_OUTPUTS']._serialized_end=264
 # @@protoc_insertion_point(module_scope)

@@ -27,9 +27,11 @@ class Layout(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., ciphertexts_per_row: _Optional[int] = ..., key_bits: _Optional[int] = ...) -> None: ...
 
 class Outputs(_message.Message):
-    __slots__ = ("outputs", "key_bits")
+    __slots__ = ("outputs", "key_bits", "sealed")
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     KEY_BITS_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     outputs: int
     key_bits: int
-    def __init__(self, outputs: _Optional[int] = ..., key_bits: _Optional[int] = ...) -> None: ...
+    sealed: bytes
+    def __init__(self, outputs: _Optional[int] = ..., key_bits: _Optional[int] = ..., sealed: _Optional[bytes] = ...) -> None: ...

@@ -128,12 +128,16 @@ def test_yaml_samples_load(path: Path, body: str, tmp_path: Path) -> None:
 
 def test_the_demos_files_load(tmp_path: Path) -> None:
     from assent.demo_data import write_demo
+    from assent.demo_winback_data import write_winback
     from catalog.federation import load_federation
     from catalog.job import load_jobs
 
     files = write_demo(tmp_path, retailer_rows=50, media_rows=60, common=20)
     federation = load_federation(files.federation)
     assert [job.name for job in load_jobs(files.job, federation)] == ["overlap", "tier_by_interest"]
+    story = write_winback(tmp_path / "winback", shop=60, media=70, common=40)
+    jobs = load_jobs(story.job, load_federation(story.federation))
+    assert jobs[0].name == "winback_by_interest"
 
 
 # -- who learns what -----------------------------------------------------------------------
@@ -163,14 +167,22 @@ def test_every_message_of_the_network_has_one_row_in_disclosure() -> None:
 
 def test_messages_of_the_report_are_those_of_disclosure() -> None:
     """The report's table of who learns what speaks of nothing that DISCLOSURE.md leaves out."""
-    from assent.who_learns import who_learns, who_learns_of_sum
+    from assent.who_learns import (
+        who_learns,
+        who_learns_of_exact,
+        who_learns_of_grid,
+        who_learns_of_sum,
+    )
+    from assent.who_learns_lookalike import who_learns_of_lookalike
 
     text = (sources.ROOT / "docs/DISCLOSURE.md").read_text("utf-8")
     for mode in ("keyed", "ecdh"):
         for members in (False, True):
             for line in who_learns("a", ["b"], mode=mode, members=members):
                 assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
-    for line in who_learns_of_sum("a", ["b"]):
+    of_models = (who_learns_of_sum, who_learns_of_exact, who_learns_of_grid)
+    turned = who_learns_of_lookalike("a", "b", mode="keyed", noise=True, curve=True)
+    for line in (*turned, *(line for of_model in of_models for line in of_model("a", ["b"]))):
         assert f"*{line.message}*" in text, f"DISCLOSURE.md does not name {line.message!r}"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assent import demo
+from assent import demo, show
 from protocol.errors import Failed
 from tests.assent.test_report import cell, result
 
@@ -67,18 +67,22 @@ def test_the_run_writes_data_result_and_report(
 
     def run(federation: Path, job: Path, **options: Any) -> tuple[int, list[dict[str, Any]]]:
         calls.append((federation, job, options))
-        options["out"].write_text(json.dumps([result()]))
-        return 3, [result()]
+        return 3, [result(), {**result(), "status": "refused"}]
 
     monkeypatch.setitem(sys.modules, "assent.sandbox", types.SimpleNamespace(run=run))
+    story = result(job="rfm_by_rfm")
+    monkeypatch.setattr(demo, "win_back", lambda folder, seed, say, progress: [story])
     monkeypatch.setattr(demo, "tell", lambda folder, say, progress: say(f"story in {folder}"))
-    assert demo.main(["--folder", str(tmp_path)]) == 3
+    assert demo.main(["--folder", str(tmp_path)]) == 3  # the worst of all jobs
     ((federation, job, options),) = calls
     assert federation == tmp_path / "data/FEDERATION.yaml"
     assert job == tmp_path / "data/JOB.yaml"
     assert options["out"] == tmp_path / "result.json"
     assert options["keep"] is None
-    assert "made up by the demo" in (tmp_path / "report.html").read_text("utf-8")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "made up by the demo" in page
+    assert "rfm_by_rfm" in page
+    assert len(json.loads((tmp_path / "result.json").read_text("utf-8"))) == 3
     said = capsys.readouterr().out
     assert "report.html" in said
     assert f"story in {tmp_path / 'withdrawal'}" in said.replace("\n", "")
@@ -93,3 +97,17 @@ def test_an_error_is_one_sentence_and_its_exit_code(
     monkeypatch.setitem(sys.modules, "assent.sandbox", types.SimpleNamespace(run=run))
     assert demo.main(["--folder", str(tmp_path)]) == 4
     assert "the process of media ended at once" in capsys.readouterr().err
+
+
+def test_a_crosstab_of_people_is_a_heat_map_in_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cells = [cell(row, column, 50) for row in ("high", "low") for column in ("travel", "games")]
+    counts = [{k: v for k, v in one.items() if not k.startswith(("sum", "mean"))} for one in cells]
+    show.result(result(counts))
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = [line for line in lines if "travel" in line and "games" in line]
+    assert head.split() == ["tier", "travel", "games"]
+    assert sum(line.split().count("50") for line in lines) == 4
+    show.result(result(cells))
+    assert sum("travel" in line for line in capsys.readouterr().out.splitlines()) == 2

@@ -222,6 +222,24 @@ def test_joint_attributes_flags_and_nulls_are_named() -> None:
     assert "unknown" in text
 
 
+def test_what_followed_a_crosstab_is_shown_as_a_list_and_a_heat_map() -> None:
+    def line(before: str, now: str, count: int | None) -> dict[str, Any]:
+        return {"before": before, "now": now, "count": count, "cells": 2, "released": 1}
+
+    changes = {
+        "stages": [{"stage": "loyal", "count": 4321, "cells": 9, "released": 7, "withheld": None}],
+        "flow": [line("loyal", "loyal", 300), line("loyal", "none", 100),
+                 line("none", "loyal", None), line("none", "none", 7)],
+    }  # fmt: skip
+    page = render([result(**changes)], title="winback")
+    text = text_of(page)
+    assert "4,321" in text
+    assert "7 of 9" in text
+    assert '<td class="a3"><b>300</b><span>75%</span></td>' in page
+    assert '<td class="a2"><b>100</b><span>25%</span></td>' in page
+    assert "group too small" in text
+
+
 def test_exact_results_say_so() -> None:
     privacy = {"noise": "off", "rho": 0, "sigmas": {"overlap": 0, "count": 0}, "min_cohort": 1}
     text = text_of(render([result(privacy=privacy)], title="winback"))

@@ -146,6 +146,61 @@ tags:
     goal: Whom to reach.
     measure: {model: lookalike, job: vips}
     bands: [{value: far, below: 0.5}, {value: near, from: 0.5}]
+  stage:
+    title: {zh: 阶段, en: Stage}
+    class: behaviour
+    aspect: did
+    category: purchases
+    owner: crm
+    goal: Where people are on the way.
+    aipl:
+      aware: {count: view, within: 90 days, at_least: 1}
+      interest: {any: [{count: cart, within: 90 days, at_least: 1},
+                       {days: view, within: 30 days, at_least: 2}]}
+      purchase: {count: purchase, within: 365 days, at_least: 1}
+      loyal: {count: purchase, within: 365 days, at_least: 3}
+  stage_before:
+    title: {zh: 此前阶段, en: Stage before}
+    class: behaviour
+    aspect: did
+    category: purchases
+    owner: crm
+    goal: Who moved.
+    measure: {tag: stage, ending: 90 days ago}
+  rhythm:
+    title: {zh: 生命周期, en: Lifecycle}
+    class: behaviour
+    aspect: did
+    category: purchases
+    owner: crm
+    goal: Whom to keep.
+    measure: {lifecycle: purchase, within: 90 days, where: {gift: {is: no}}}
+    unknown: never
+  membership:
+    title: {zh: 会员等级, en: Membership}
+    class: value
+    aspect: should
+    category: purchases
+    owner: crm
+    goal: Who is due what.
+    measure:
+      tier: purchase.amount
+      within: 365 days
+      review: 30 days
+      since: 2025-01-01
+      levels:
+        - {value: basic}
+        - {value: silver, at: 100, keep: 60.5}
+        - {value: gold, at: 1000, keep: 500, grace: 60 days}
+      downgrade: one
+  segment:
+    title: {zh: 分层, en: Segment}
+    class: value
+    aspect: did
+    category: purchases
+    owner: crm
+    goal: Whom to treat how.
+    measure: {model: rfm, job: shops, column: segment_5x5}
   spending:
     title: {zh: 消费, en: Spending}
     class: value

@@ -111,7 +111,7 @@ def test_noise_words(written: str) -> None:
         ("job: tier_by_interest\n", "", 'the key "job" is missing'),
         ("job: tier_by_interest", "job: ../x", '"../x" cannot name a job'),
         ("purpose: audience_insight", "purpose: fun", '"fun" is not known'),
-        ("protocol: crosstab", "protocol: lookalike", '"lookalike" is not in this version'),
+        ("protocol: crosstab", "protocol: audience", '"audience" is not in this version'),
         ("protocol: crosstab", "protocol: xtab", '"xtab" is not known'),
         ("requester: retailer", "requester: retialer",
          'requester: "retialer" is no party of f — did you mean "retailer"?'),
@@ -185,7 +185,36 @@ def test_several_jobs_in_one_file(tmp_path: Path, federation: Federation) -> Non
         load_jobs(path, federation)
 
 
-@pytest.mark.parametrize("text", [GOOD, PSI, PSI + "privacy: {noise: off}", PSI + "seed: 0"])
+THEN = GOOD + "then: {highest: [none, aware, loyal]}\n"
+FLOW = GOOD + ("then: {highest: [a, b], flow: {before: [retailer/tier], now: [media/interest]}}\n")
+SHOWN = GOOD.replace("audience_insight", "personalisation") + (
+    "then: {recommend: 3, non_personal: retailer/vip}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (THEN.replace("[none, aware, loyal]", "[loyal]"), "list all stages"),
+        (THEN.replace("highest: [none, aware, loyal]", ""), "says nothing"),
+        (FLOW.replace("highest: [a, b], ", "recommend: 2, "), "add highest"),
+        (FLOW.replace("before: [retailer/tier]", "before: [retailer/x]"), "neither row nor column"),
+        (SHOWN.replace("personalisation", "activation"), "write purpose: personalisation"),
+        (SHOWN.replace("media/interest", "[media/interest, media/x]"), "name one column"),
+        (SHOWN.replace("non_personal: retailer", "non_personal: media"), "not the requester's"),
+        (SHOWN.replace("non_personal: retailer/vip", "non_personal: retailer/tier"), "a label"),
+        (SHOWN.replace("recommend: 3, ", "highest: [a, b], "), "add recommend"),
+        (PSI + "then: {highest: [a, b]}", "a psi job has no then"),
+    ],
+)
+def test_what_follows_a_crosstab_is_checked(federation: Federation, text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        one(text, federation)
+
+
+@pytest.mark.parametrize(
+    "text", [THEN, FLOW, SHOWN, GOOD, PSI, PSI + "privacy: {noise: off}", PSI + "seed: 0"]
+)
 def test_canonical_form_gives_the_job_back(text: str) -> None:
     spec = one(text)
     sent = json.loads(canonical_json(spec.canonical()))  # also: no floats in it

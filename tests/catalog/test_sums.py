@@ -78,7 +78,7 @@ def test_the_canonical_form_gives_the_job_back(fields):
         (LTV | {"horizon": 0}, "0 is not above 0"),
         (LTV | {"discount": 1}, "1 is no discount"),
         (LTV | {"columns": ["frequency", "recency"]}, "north has no T"),
-        (KMEANS | {"mode": "grid"}, "mode grid is not in this version"),
+        (KMEANS | {"mode": "vertical"}, '"vertical" is not known'),
         (KMEANS | {"k": 0}, "greater than or equal to 1"),
         (KMEANS | {"iterations": 11}, "less than or equal to 10"),
         (KMEANS | {"init": [[1, 2]]}, "init has 1 centres, k is 2"),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from catalog.tag_canonical import changes, compiled, reads, set_fields, set_yaml, tag_id
-from catalog.tag_terms import Compare, Filter, Join, Measure, Span, Test, number_text
 from catalog.tag_words import sentence
-from catalog.tags import BANDS, RULES, WORDS, Band, Tag, TagSet, TagValue, Title, Version
+from catalog.tags import Tag, TagSet
 from protocol.encoding import canonical_json, content_id
 from protocol.errors import BadInput
+from tests.catalog.tag_definitions import tags
 from tests.catalog.tag_samples import FILE, SOURCES, one, read
 
 
@@ -29,6 +27,14 @@ def test_says_what_it_says() -> None:
     assert tags.path("spender") == ("person", "buying")
     assert tags.order.index("spender") < tags.order.index("winback")
     assert tags.below("recency") == ("winback",)
+    assert tags.tags["stage"].vocabulary == ("loyal", "purchase", "interest", "aware", "none")
+    # A snapshot has the values of its tag; a model that knows its words needs no `other`.
+    assert tags.tags["stage_before"].vocabulary == tags.tags["stage"].vocabulary
+    assert tags.tags["rhythm"].vocabulary[-2:] == ("lost", "never")
+    assert tags.tags["membership"].vocabulary == ("basic", "silver", "gold")
+    assert tags.tags["segment"].vocabulary[0] == "champions"
+    assert len(tags.tags["segment"].vocabulary) == 11
+    assert tags.below("stage") == ("stage_before",)
     assert set(reads(tags, "winback", SOURCES)) == {"purchases", "demographics", "location"}
 
 
@@ -101,6 +107,19 @@ REFUSED = [
     ("purposes: [segmentation]", "purposes: [selling]", '"selling" is not known', ""),
     ("- not: {count", "- not: {tag: spender, count", "2 measures", "one of"),
     ("{tag: recency, in: [cooling, lost]}", "{tag: recency}", "no test", "at_least"),
+    ("      loyal: {count", "      loyl: {count", 'no stage "loyl"', '"loyal"'),
+    ("aware: {count: view,", "aware: {count: vews,", 'no event "vews"', '"view"'),
+    ("{tag: stage, ending: 90 days ago}", "{tag: stage, within: 90 days}", "tag takes no within",
+     "delete within"),
+    ("{lifecycle: purchase, within: 90 days, ", "{lifecycle: purchase, ",
+     "needs a length of time", "within: 90 days"),
+    ("tier: purchase.amount", "tier: purchase.brand", "tier of a label", "number"),
+    ("review: 30 days", "review: monthly", "no length of time", "30 days"),
+    ("since: 2025-01-01", "since: January", '"January" is no moment', "2026-01-01"),
+    ("at: 1000, keep: 500", "at: 1000, keep: 5000", "at most at", "lower it"),
+    ("at: 1000, keep: 500", "at: 100, keep: 70", "at of gold is not above", "lowest level first"),
+    ("{value: basic}", "{value: basic, at: 1}", "everybody has the lowest", "delete at"),
+    ("downgrade: one", "downgrade: none", 'no way down "none"', '"one"'),
     ("span: 7 days, ", "where: {a: {is: b}}, ", "sequence takes no where", "delete where"),
     ("- value: gifts", "- value: high", '"high" is here twice', "rename"),
 ]  # fmt: skip
@@ -202,6 +221,17 @@ def test_sentences_say_the_rule_in_both_languages() -> None:
     assert "“High” if the sum of purchase.amount in the last 365 days is at least 1000 and" in said
     assert said.endswith("otherwise “low”.")
     assert "replaced by “Spender”" in sentence(tags, "spending", "en")
+    assert sentence(tags, "membership", "zh").replace(" ", "") == (
+        "“会员等级”（价值标签，说明人该为其做什么，每天更新）：取最近365天内purchase.amount的"
+        "总和的会员等级（自2025-01-01起每30天评定一次，从“basic”开始：“silver”达到100升级，"
+        "保持60.5；“gold”达到1000升级，保持500，宽限60天；逐级降级）。"
+    )
+    assert sentence(tags, "rhythm", "en").endswith(
+        "the lifecycle stage by purchase (only where gift is “no”) (the last 90 days against those "
+        "before)."
+    )
+    assert "as it was 90 days ago" in sentence(tags, "stage_before", "en")
+    assert "90 天前的标签“阶段”" in sentence(tags, "stage_before", "zh")
     for name in tags.tags:
         for language in ("zh", "en"):
             assert "None" not in sentence(tags, name, language)
@@ -220,102 +250,6 @@ def test_different_rules_have_different_sentences() -> None:
 
 
 # -- any definition --------------------------------------------------------------------------
-
-WORD = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=6)
-# Words and numbers that the people of the comparison have, and any others.
-NAMES = st.sampled_from(["A", "B", "é", "x", "y", "a", "b"]) | WORD
-NUMBERS = st.integers(0, 4).map(Decimal) | st.decimals(-9999, 9999, places=2).map(
-    lambda d: Decimal(number_text(d))
-)
-SPANS = st.builds(
-    Span, st.integers(1, 40) | st.integers(1, 99999), st.sampled_from(["hour", "day", "week"])
-)
-
-
-def ops(kind: str) -> st.SearchStrategy[tuple[Test, ...]]:
-    known = st.builds(Test, st.just("known"), st.booleans())
-    if kind == "number":
-        one_ = st.builds(Test, st.sampled_from(["at_least", "above", "at_most", "below"]), NUMBERS)
-    elif kind == "flag":
-        one_ = st.builds(Test, st.just("is"), st.sampled_from(["yes", "no"]))
-    else:
-        words = st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple)
-        one_ = st.one_of(
-            st.builds(Test, st.just("is"), NAMES), st.builds(Test, st.just("in"), words)
-        )
-    order = ("at_least", "above", "at_most", "below", "is", "in", "known")
-    return st.lists(st.one_of(one_, known), min_size=1, max_size=3, unique_by=lambda t: t.op).map(
-        lambda found: tuple(sorted(found, key=lambda t: order.index(t.op)))
-    )
-
-
-FILTERS = st.lists(
-    st.sampled_from([("amount", "number"), ("brand", "label"), ("gift", "flag")]).flatmap(
-        lambda field: st.builds(Filter, st.just(field[0]), ops(field[1]))
-    ),
-    max_size=2, unique_by=lambda f: f.field,
-).map(lambda found: tuple(sorted(found, key=lambda f: f.field)))  # fmt: skip
-MAYBE = st.none() | SPANS
-
-
-@st.composite
-def measures(draw: st.DrawFn) -> tuple[Measure, str]:
-    how, of, kind = draw(st.sampled_from([
-        ("attribute", "age", "number"), ("attribute", "city", "label"),
-        ("attribute", "member", "flag"), ("count", "purchase", "number"),
-        ("days", "purchase", "number"), ("sum", "purchase.amount", "number"),
-        ("avg", "purchase.amount", "number"), ("min", "purchase.amount", "number"),
-        ("max", "purchase.amount", "number"), ("top", "purchase.brand", "label"),
-        ("first", "purchase", "number"), ("last", "purchase.brand", "label"),
-        ("sequence", "", "number"), ("model", "vips", "number"),
-    ]))  # fmt: skip
-    if how == "attribute":
-        return Measure(how, (of,)), kind
-    if how == "model":
-        return Measure(how, (of, "p_alive"), model="ltv"), kind
-    if how == "sequence":
-        steps = tuple(draw(st.lists(st.sampled_from(["view", "cart"]), min_size=2, max_size=4)))
-        return Measure(how, steps, (), draw(MAYBE), draw(MAYBE), draw(MAYBE)), kind
-    return Measure(how, (of,), draw(FILTERS), draw(MAYBE), draw(MAYBE)), kind
-
-
-COMPARES = measures().flatmap(lambda m: st.builds(Compare, st.just(m[0]), ops(m[1])))
-CONDITIONS = st.recursive(
-    COMPARES,
-    lambda inner: st.builds(
-        Join, st.sampled_from(["all", "any"]), st.lists(inner, min_size=1, max_size=3).map(tuple)
-    ) | st.builds(Join, st.just("not"), inner.map(lambda part: (part,))),
-    max_leaves=6,
-)  # fmt: skip
-TITLES = st.builds(Title, WORD, WORD)
-
-
-@st.composite
-def tags(draw: st.DrawFn) -> Tag:
-    names = draw(st.lists(NAMES, min_size=2, max_size=5, unique=True))
-    form = draw(st.sampled_from([RULES, BANDS, WORDS]))
-    values = tuple(TagValue(name, draw(st.none() | TITLES)) for name in names)
-    measure, bands, unknown = None, (), draw(st.none() | WORD)
-    if form == RULES:
-        unknown = None
-        last = draw(st.none() | CONDITIONS)
-        whens = [draw(CONDITIONS) for _ in names[1:]] + [last]
-        values = tuple(
-            TagValue(v.value, v.title, when) for v, when in zip(values, whens, strict=True)
-        )
-    elif form == BANDS:
-        measure = draw(measures().filter(lambda m: m[1] == "number"))[0]
-        count = len(names) - 1
-        cuts = sorted(draw(st.lists(NUMBERS, min_size=count, max_size=count, unique=True)))
-        ends = [None, *cuts, None]
-        bands = tuple(Band(n, ends[i], ends[i + 1]) for i, n in enumerate(names))
-    else:
-        measure = draw(measures().filter(lambda m: m[1] == "label"))[0]
-    return Tag(
-        "t", draw(TITLES), draw(st.sampled_from(["static", "value"])), "did", "purchases",
-        draw(WORD), draw(WORD), "weekly", Version(1, draw(st.integers(0, 9)), 0), form, values,
-        measure, bands, unknown=unknown,
-    )  # fmt: skip
 
 
 @given(tags())

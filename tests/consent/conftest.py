@@ -32,4 +32,4 @@ def port(stand: ledgers.Stand) -> Faulty:
 
 @pytest.fixture
 def replica(tmp_path: Path, stand: ledgers.Stand) -> Replica:
-    return Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
+    return Replica(tmp_path / "replica.sqlite", "retailer", stand.trust, made.SEAL)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from consent.purposes import STATE_OF_WORD
 from consent.records import RecordBatch, Scope, new_batch
+from protocol.secret import Secret
 
+SEAL = Secret(b"s" * 32)
 START = 1_800_000_000.0
 PURPOSE, CATEGORY = "audience_insight", "purchases"
 

@@ -14,7 +14,7 @@ import pytest
 from consent.audit import audit_bundle
 from consent.audit_report import Report
 from consent.bundle import Source, end_line
-from consent.leaf import ERASED, Event, event
+from consent.leaf import ERASED, Event, event, parse_leaf
 from consent.log_sql import SqlOpenings
 from consent.log_storage import StoredOpening
 from consent.policy import Policy
@@ -352,6 +352,26 @@ def test_every_flipped_byte_under_a_right_digest_is_found(bundle: bytes) -> None
         if report.exit_code != 1:
             # A witness's name or key id, made into a stranger's: the policy then lacks a quorum.
             assert codes(report) == ["quorum_missing"], (place, body[place - 20 : place + 20])
+
+
+def test_the_quick_reading_of_a_line_says_what_a_json_parser_says(
+    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, swaps = (
+        random.Random(5),
+        [b'\\"', b"\\\\", b'"', b",", b"\xff", b"\n", b"\\u00e9", b" ", b"}"],
+    )
+    tried = []
+    for place in rng.sample(range(len(bundle)), 400):
+        wrong = bundle[:place] + rng.choice(swaps) + bundle[place + rng.randrange(3) :]
+        with contextlib.suppress(BadInput):
+            tried.append((wrong, audit(wrong).findings))
+    monkeypatch.setattr("consent.audit.entry_of", lambda line: None)
+    monkeypatch.setattr("consent.leaf.LeafReader.read", lambda self, data: parse_leaf(data))
+    assert audit(bundle).findings == ()
+    for wrong, findings in tried:
+        assert audit(wrong).findings == findings
+    assert len(tried) > 300
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pytest
 
 from consent.audit import audit_bundle
 from consent.findings import SENTENCES, Finding, Severity
-from consent.leaf import Leaf
+from consent.leaf import Leaf, read_body
 from consent.policy import CheckedCheckpoint
 from tests.consent import logs
 from tests.consent.test_audit import POLICY, audit, changed, story
@@ -28,11 +28,10 @@ class NoRefusals:
         self.seen = 0
         self.sizes: list[int] = []
 
-    def see(
-        self, log: str, index: int, leaf: Leaf, body: Mapping[str, object] | None
-    ) -> Iterable[Finding]:
+    def see(self, log: str, index: int, leaf: Leaf, body: bytes | None) -> Iterable[Finding]:
         self.seen += 1
-        if body and body.get("state") == "given" and body.get("who") == "张三":
+        said = read_body(body) if body else {}
+        if said.get("state") == "given" and said.get("who") == "张三":
             yield Finding("bad_leaf", log, {"index": index, "cause": "a rule"})
 
     def checkpoint(self, log: str, checked: CheckedCheckpoint) -> Iterable[Finding]:

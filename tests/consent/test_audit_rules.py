@@ -44,7 +44,8 @@ def bundle(stand: ledgers.Stand, reader: str, path: Path) -> Path:
 
 
 def audit(stand: ledgers.Stand, path: Path, keep: Path | None = None) -> tuple[int, list[str]]:
-    report = verify(path, default_policy(stand.trust, path), [ConsentRule()], keep)
+    kept = kept_notes(keep)
+    report = verify(path, default_policy(stand.trust, path, kept), [ConsentRule()], keep, kept)
     return report.exit_code, [one.code for one in report.findings]
 
 
@@ -145,6 +146,40 @@ def test_a_kept_checkpoint_that_is_not_genuine_is_bad_input(
     one.write_text(one.read_text().replace("\n0\n", "\n1\n"))
     with pytest.raises(BadInput, match="kept checkpoint"):
         audit(stand, path, keep)
+    stand.close()
+
+
+def test_a_log_that_was_kept_and_is_not_in_the_bundle_is_missing(
+    stand: ledgers.Stand, tmp_path: Path
+) -> None:
+    keep = tmp_path / "kept"
+    assert audit(stand, bundle(stand, AUDITOR, tmp_path / "all.bundle"), keep) == (0, [])
+    own = bundle(stand, "retailer", tmp_path / "own.bundle")
+    assert audit(stand, own, keep) == (3, ["log_missing"])
+    stand.close()
+
+
+def test_a_single_note_is_kept_as_well_as_a_folder(stand: ledgers.Stand, tmp_path: Path) -> None:
+    append(stand.ledger, "retailer", made.batch(["a"]))
+    path = bundle(stand, "retailer", tmp_path / "1.bundle")
+    note = tmp_path / "mine.txt"
+    note.write_text(stand.ledger.head(stand.ledger.consent_log("retailer")).checkpoint)
+    (text,) = kept_notes(None, [note])
+    report = verify(path, default_policy(stand.trust, path, [text]), [ConsentRule()], None, [text])
+    assert report.exit_code == 0
+    other = ledgers.stand(tmp_path / "other", stand.clock, stand.keys, stand.consent)
+    append(other.ledger, "retailer", made.batch(["a"]))
+    note.write_text(other.ledger.head(other.ledger.consent_log("retailer")).checkpoint)
+    (text,) = kept_notes(None, [note])
+    report = verify(path, default_policy(stand.trust, path, [text]), [ConsentRule()], None, [text])
+    assert [one.code for one in report.findings] == ["log_missing"]
+    for bad in (b"\xff", b"x" * 2_000_000):
+        note.write_bytes(bad)
+        with pytest.raises(BadInput, match="mine"):
+            kept_notes(None, [note])
+    with pytest.raises(BadInput, match="cannot be read"):
+        kept_notes(None, [tmp_path / "absent"])
+    other.close()
     stand.close()
 
 

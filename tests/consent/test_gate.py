@@ -213,7 +213,7 @@ def test_whole_columns_go_through_log_copy_and_gate(tmp_path: Path) -> None:
     whole = new_batch(tokens, 1, (made.scope(),), codes, states, "import", 1, random.bytes)
     stand = ledgers.simple(tmp_path / "ledger", made.Clock(), "retailer", "media")
     port = stand.port("retailer")
-    replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
+    replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust, made.SEAL)
 
     async def go() -> None:
         for piece in whole.pieces():

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from consent.audit import audit_bundle
 from consent.leaf import Opening, check_opening, parse_leaf
 from consent.ledger import PAGE, Ledger
 from consent.local import LocalPortal
-from consent.log_writer import Recorded
+from consent.log_writer import Cosigner, Recorded
 from consent.policy import check_checkpoint
 from consent.port import JobEvent, ReplicaPage
 from consent.records import BATCH_ROWS, RecordBatch, joined
@@ -227,7 +229,7 @@ async def test_erasure_leaves_no_byte_and_old_proofs_still_hold(
 ) -> None:
     append(stand.ledger, "retailer", made.batch(["a", "b"]))
     port = stand.port("retailer")
-    replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
+    replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust, made.SEAL)
     await replica.sync(port)
     (before,) = await LocalPortal(stand.ledger).subject("retailer", made.token("a"))
     old_bundle = b"".join(stand.ledger.bundle("retailer"))
@@ -246,7 +248,7 @@ async def test_erasure_leaves_no_byte_and_old_proofs_still_hold(
     check_opening(parse_leaf(before.leaf), before.opening)
     assert before.opening.salt.hex().encode() in old_bundle
     # a new copy accepts the hole, because the log says so
-    fresh = Replica(tmp_path / "fresh.sqlite", "retailer", stand.trust)
+    fresh = Replica(tmp_path / "fresh.sqlite", "retailer", stand.trust, made.SEAL)
     await fresh.sync(port)
     assert sum(len(batch) for batch in fresh.batches()) == 1
     with pytest.raises(ProtocolViolation, match="nothing"):
@@ -309,6 +311,42 @@ def test_a_bundle_opens_what_its_reader_may_see(stand: ledgers.Stand) -> None:
     assert own in seen[AUDITOR]
     assert other in seen[AUDITOR]
     stand.close()
+
+
+class Held:
+    """A witness that answers when it is let go."""
+
+    def __init__(self, witness: Cosigner) -> None:
+        self.witness = witness
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def add_checkpoint(self, request: str) -> str:
+        self.asked.set()
+        assert self.go.wait(20)
+        return self.witness.add_checkpoint(request)
+
+
+def test_a_bundle_ends_at_the_head_that_witnesses_have_answered_for(stand: ledgers.Stand) -> None:
+    stand.ledger.append("retailer", made.batch(["a"])).result(20)
+    held = {name: Held(witness) for name, witness in stand.witnesses.items()}
+    for one in held.values():
+        one.go.set()
+    again = stand.again(held)
+    again.ledger.log_job("retailer", job_event(b"1" * 16)).result(20)
+    again.ledger.append("retailer", made.batch(["b"])).result(20)
+    for one in held.values():
+        one.asked.clear()
+        one.go.clear()
+    written = again.ledger.append("retailer", made.batch(["c"]))
+    assert all(one.asked.wait(20) for one in held.values())
+    lines = list(again.ledger.bundle("retailer"))
+    for one in held.values():
+        one.go.set()
+    written.result(20)
+    report = audit_bundle(lines, again.trust.policy(*again.ledger.origins))
+    assert [one.size for one in report.logs] == [2, 1]
+    assert [one.code for one in report.findings] == []
+    again.close()
 
 
 def test_listeners_hear_of_their_log_until_they_stop(stand: ledgers.Stand) -> None:

@@ -17,6 +17,7 @@ from consent.log_check import check_log
 from consent.log_writer import Cosigner, LogWriter, Pace, Recorded
 from consent.policy import check_checkpoint
 from consent.tlog_proof import verify_proof
+from consent.witness import StaleSize
 from protocol.errors import Failed, ProtocolViolation, Refused
 from tests.consent import logs
 from tests.consent.logs import Stores
@@ -229,6 +230,31 @@ def test_a_log_restored_from_a_backup_is_stopped(tmp_path: Path) -> None:
         with pytest.raises(Failed, match="log_rolled_back"):
             withdraw(writer, "carl")
     assert world.log.size == 1
+
+
+class Claims:
+    """A witness that says it has seen more, and shows a note for it."""
+
+    def __init__(self, note: str) -> None:
+        self.note = note
+
+    def add_checkpoint(self, request: str) -> str:
+        raise StaleSize(2**40, self.note)
+
+
+@pytest.mark.parametrize("shown", ["nothing", "an older note", "a note of another log's key"])
+def test_a_witness_that_claims_more_without_proof_stops_nobody(tmp_path: Path, shown: str) -> None:
+    world = World(tmp_path, "a", "b", "c")
+    with world.writer() as writer:
+        give(writer, "anna").result(10)
+        note = "" if shown == "nothing" else world.log.note
+        if shown == "a note of another log's key":
+            text = note.partition("\n\n")[0].replace("\n1\n", f"\n{2**40}\n") + "\n"
+            note = f"{text}\n" + logs.witness_key("a").line(text, 5)
+        world.witnesses[0].witness = Claims(note)
+        assert not give(writer, "ben").result(10).proof_pending
+        assert withdraw(writer, "ben").result(10).indexes == (2,)
+    assert world.log.size == 3
 
 
 def test_a_storage_error_is_answered_and_the_next_batch_goes_on(

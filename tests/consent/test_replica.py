@@ -31,7 +31,7 @@ def test_a_copy_grows_with_the_log_and_survives_a_restart(
     sync(replica, port)
     sync(replica, port)
     replica.close()
-    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust)
+    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust, made.SEAL)
     assert held(again) == [made.token(name) for name in "abcd"]
     assert again.applied() == 4
     assert [(end, len(batch)) for end, batch in again.pages(2)] == [(4, 2)]
@@ -72,7 +72,7 @@ def test_freshness_is_the_time_at_which_a_quorum_looked(
 @pytest.mark.parametrize("window", [0.0, -1.0, 901.0])
 def test_the_window_has_a_maximum(tmp_path: Path, stand: ledgers.Stand, window: float) -> None:
     with pytest.raises(ValueError, match="900"):
-        Replica(tmp_path / "r.sqlite", "retailer", stand.trust, window)
+        Replica(tmp_path / "r.sqlite", "retailer", stand.trust, made.SEAL, window)
 
 
 # -- pages that were bent on the way ----------------------------------------------------------
@@ -124,6 +124,12 @@ BENT: dict[str, tuple[Callable[[ReplicaPage], ReplicaPage], str]] = {
         ),
         "consent_entry",
     ),
+    "dated before what an earlier pull brought": (
+        lambda page: entry(
+            page, 0, leaf=page.entries[0].leaf.replace(b'"time":"20', b'"time":"19')
+        ),
+        "consent_entry",
+    ),
     "changed body": (
         lambda page: entry(
             page,
@@ -164,7 +170,7 @@ def test_whatever_is_bent_stops_the_gate_and_is_remembered(
         sync(replica, port)
     assert caught.value.info.code == code
     replica.close()
-    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust)
+    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust, made.SEAL)
     assert refusal(again) == "consent_inconsistent"
     assert again.applied() == 2  # nothing of the bad page was taken
     assert held(again) == [made.token("a"), made.token("b")]
@@ -188,7 +194,7 @@ def test_another_log_is_not_this_partys(tmp_path: Path, port: Faulty, replica: R
         async def hello(self) -> Head:
             return await self.stand.port("media").hello()
 
-    fresh = Replica(tmp_path / "fresh.sqlite", "retailer", port.stand.trust)
+    fresh = Replica(tmp_path / "fresh.sqlite", "retailer", port.stand.trust, made.SEAL)
     with pytest.raises(ProtocolViolation, match="no log of this party"):
         sync(fresh, Medias(port.stand))
     other.close()

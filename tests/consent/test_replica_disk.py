@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from consent.replica import Replica
-from protocol.errors import Failed
+from protocol.errors import Failed, Refused
 from tests import ledgers
 from tests.consent import made
 from tests.consent.replicas import Faulty, append, held, refusal, sync
@@ -39,8 +39,38 @@ def test_a_changed_disk_does_not_decide(
     replica.close()
     with sqlite3.connect(tmp_path / "replica.sqlite") as raw:
         raw.execute(change)
-    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust)
+    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust, made.SEAL)
     assert refusal(again) == code
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # a withdrawal is overwritten; a page is another one's, or gone
+        "UPDATE pages SET batch = zeroblob(length(batch)) WHERE first = 2",
+        "UPDATE pages SET indexes = zeroblob(8) WHERE first = 2",
+        "UPDATE pages SET entries = 2 WHERE first = 2",
+        "UPDATE pages SET mac = zeroblob(32)",
+        "UPDATE pages SET batch = (SELECT batch FROM pages WHERE first = 0) WHERE first = 2",
+        "DELETE FROM pages WHERE first = 0",
+        "DELETE FROM pages WHERE first = 2",
+    ],
+)
+def test_changed_records_do_not_decide(
+    tmp_path: Path, port: Faulty, replica: Replica, change: str
+) -> None:
+    append(port, made.batch(["a", "b"]))
+    sync(replica, port)
+    append(port, made.batch(["a"], "withdrawn"))
+    sync(replica, port)
+    assert len(held(replica)) == 3
+    replica.close()
+    with sqlite3.connect(tmp_path / "replica.sqlite") as raw:
+        raw.execute(change)
+    again = Replica(tmp_path / "replica.sqlite", "retailer", port.stand.trust, made.SEAL)
+    with pytest.raises(Refused) as caught:
+        held(again)
+    assert caught.value.info.code == "consent_changed"
 
 
 _KILLED = """
@@ -53,7 +83,7 @@ asyncio.run(served(*sys.argv[1:]))
 async def served(folder: str, replica: str) -> None:
     """Replicates for ever in a process of its own, until it is killed."""
     stand = ledgers.kept(Path(folder), made.Clock())
-    copy = Replica(Path(replica), "retailer", stand.trust)
+    copy = Replica(Path(replica), "retailer", stand.trust, made.SEAL)
     port = Faulty(stand)
     number = 0
     while True:
@@ -82,7 +112,7 @@ def test_killed_while_it_replicates_it_is_whole_and_goes_on(
         process.wait()
         process.stdout.close()
     again = ledgers.kept(stand.folder, made.Clock())
-    copy = Replica(tmp_path / "r.sqlite", "retailer", again.trust)
+    copy = Replica(tmp_path / "r.sqlite", "retailer", again.trust, made.SEAL)
     asyncio.run(copy.sync(Faulty(again)))
     copy.require_fresh(made.START)
     found = held(copy)

@@ -124,7 +124,7 @@ def test_events_in_replica_out_over_the_wire(tmp_path: Path) -> None:
         assert done.indexes[-1] == len(whole) - 1
         again = await retailer.append(next(whole.pieces()))  # a repetition
         assert again.indexes == tuple(range(BATCH_ROWS))
-        replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
+        replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust, made.SEAL)
         await replica.sync(retailer)
         copies = [batch.subjects.tobytes() for batch in replica.batches()]
         assert b"".join(copies) == whole.subjects.tobytes()
@@ -280,7 +280,7 @@ def test_the_process_is_killed_and_comes_back(tmp_path: Path) -> None:
     async def story() -> None:
         client = ConsentClient(service.card, retailer, 20.0)
         trust = Trust.of(collaboration(service, {"retailer": retailer}))
-        replica = Replica(tmp_path / "replica.sqlite", "retailer", trust)
+        replica = Replica(tmp_path / "replica.sqlite", "retailer", trust, made.SEAL)
         witness = Witness(
             f"sqlite:///{tmp_path}/w.db", trust.logs(), [witness_signer(retailer, "retailer")],
             time.time,
@@ -335,7 +335,7 @@ def test_a_stale_copy_refuses_when_the_service_is_gone(tmp_path: Path) -> None:
 
     async def go() -> None:
         async with standing(tmp_path) as stand:
-            replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
+            replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust, made.SEAL)
             client = stand.client(stand.parties["retailer"], timeout=1.0)
             await replica.sync(client)
         replica.require_fresh(clock.now)

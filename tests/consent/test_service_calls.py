@@ -134,7 +134,7 @@ def test_a_party_logs_proves_exports_and_erases(tmp_path: Path) -> None:
                 await client.proof(origin, index)
             assert caught.value.info.code == code
 
-        replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust)
+        replica = Replica(tmp_path / "replica.sqlite", "retailer", stand.trust, made.SEAL)
         await replica.sync(retailer)
         assert (await retailer.erase(made.token("a"))).indexes == (2,)
         await replica.sync(retailer)

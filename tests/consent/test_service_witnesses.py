@@ -246,8 +246,8 @@ def test_answers_cross_as_they_were_meant() -> None:
     assert over("lines\n") == "lines\n"
     for size in (0, 1, 2**40):
         with pytest.raises(StaleSize) as stale:
-            over(StaleSize(size))
-        assert stale.value.size == size
+            over(StaleSize(size, "a note" if size else ""))
+        assert (stale.value.size, stale.value.note) == (size, "a note" if size else "")
     with pytest.raises(Refused, match="not watched") as caught:
         over(Refused("unknown_log", "not watched"))
     assert caught.value.info.code == "unknown_log"

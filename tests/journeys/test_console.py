@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -63,6 +64,11 @@ def test_an_owner_looks_at_jobs_and_verifies_the_logs(tmp_path: Path, assent: As
             download.value.save_as(file)
             cards = ("--collaboration", str(up.root / "collaboration.yaml"))
             assert assent("audit", "verify", str(file), *cards).code == 0
+            note = tmp_path / "note"
+            note.write_text(json.loads(file.read_bytes().splitlines()[-2])["checkpoint"])
+            assert assent("audit", "verify", str(file), *cards, "--kept", str(note)).code == 0
+            note.write_text(note.read_text().replace("assent/", "assent/0", 1))
+            assert assent("audit", "verify", str(file), *cards, "--kept", str(note)).code == 2
             data = bytearray(file.read_bytes())
             data[data.index(b'"leaf"') + 40] ^= 1
             file.write_bytes(data)

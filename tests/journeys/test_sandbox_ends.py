@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from assent.demo_consent import Person
 from protocol.paillier.choose import VARIABLE
 from tests.architecture.sources import ROOT
 from tests.journeys import companies, shell
@@ -101,11 +103,32 @@ def test_up_serves_until_ctrl_c(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["overlap"]["count"] == made.expected()[0]
+        _sign_in(tmp_path)
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(15) == 0
         assert not shell.alive(everything)
     assert left(tmp_path) == []
     assert "Traceback" not in said(tmp_path)
+
+
+def _sign_in(folder: Path) -> None:
+    """As the terminal says: the pages, a person, and the code when a browser has asked for it."""
+    pages = re.findall(r"see their pages at (http://\S+)", said(folder))[0]
+    address = re.findall(r"sign in there as (\S+),", said(folder))[0]
+    assert "sign-in code" not in said(folder)
+
+    def printed() -> str:
+        shell.until(lambda: "sign-in code" in said(folder), 20, "no code was printed")
+        code, to = re.findall(r"sign-in code (\d{6}) for (\S+),", said(folder))[0]
+        assert to == address
+        # It is good in the browser that asked for it and in no other.
+        stranger = Person(pages, folder)
+        assert 'action="/sign-in/enter"' not in stranger.text("/sign-in/enter")
+        return str(code)
+
+    person = Person(pages, folder)
+    person.sign_in(address, printed)
+    assert 'action="/permissions/withdraw-all"' in person.text("/permissions")
 
 
 def test_a_child_that_falls_ends_the_job_in_words(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assent.progress import Progress
@@ -86,6 +88,9 @@ def test_tags_from_events_to_a_release(tmp_path: Path, assent: Assent) -> None:
             tags.write_text(text, encoding="utf-8")
             assert sandbox.result(asked)["error"]["code"] == "tag_not_granted"
         tags.write_text(FILE, encoding="utf-8")
+        # What a job leaves is a tag before the next job makes its terms.
+        (node / "scores").mkdir()
+        pq.write_table(pa.table({"row": [0], "score": [0.9]}), node / "scores" / "vips.parquet")
         again = sandbox.result(asked)
         cells = {(c["media/interest"], c["shop/tier"]): c["count"] for c in again["cells"]}
         assert cells["a", "high"] == cells["b", "high"] == 30
@@ -96,6 +101,8 @@ def test_tags_from_events_to_a_release(tmp_path: Path, assent: Assent) -> None:
         said = assent("tags", "run", "recency", "--as-of", "2026-06-01", "--node", node)
         assert "drift" in said.out
         assert said.code == 0
+        said = assent("tags", "history", "similar", "--node", node)
+        assert "near: 1" in said.out
         said = assent("tags", "history", "spender", "--node", node)
         assert "(released)" in said.out
         said = assent("tags", "lineage", "purchases.csv amount", "--node", node)

@@ -21,6 +21,7 @@ from party_node.records import Records
 from party_node.tag_grants import USED
 from party_node.tag_values import stability
 from protocol.errors import BadInput
+from tests.consent import postgres
 from tests.party_node.profile_world import again, values
 from tests.party_node.test_tags_golden import shop
 
@@ -177,6 +178,30 @@ def test_every_kind_of_source_gives_the_same(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         read_source("postgresql://crm:secret@127.0.0.1:1/x", "visits", wanted, {})
     assert "secret" not in str(caught.value)
+
+
+def test_a_postgresql_server_is_a_source() -> None:
+    if reason := postgres.missing():
+        pytest.skip(reason)
+    with postgres.server() as server:
+        url = postgres.create(server, "shop")
+        engine = sa.create_engine(url)
+        with engine.begin() as sql:
+            sql.exec_driver_sql("create schema crm")
+            sql.exec_driver_sql("create table crm.visits (who text, n numeric(6,2), at timestamp)")
+            sql.exec_driver_sql(
+                "insert into crm.visits values ('a@x', 1.5, '2026-03-09 10:00'), (null, null, null)"
+            )
+        engine.dispose()
+        plain = url.replace("postgresql+psycopg://postgres@", "postgresql://postgres:${WORD}@")
+        wanted = {"who": "ids", "n": "field", "at": "field"}
+        found = read_source(plain, "crm.visits", wanted, {"WORD": "sesame"})
+        columns = {key: column.to_pylist() for key, column in found.columns.items()}
+        assert columns == {"who": ["a@x", None], "n": ["1.50", None],
+                           "at": ["2026-03-09T10:00:00", None]}  # fmt: skip
+        with pytest.raises(BadInput, match=r"crm\.visit cannot be read") as caught:
+            read_source(plain, "crm.visit", wanted, {"WORD": "sesame"})
+        assert "sesame" not in str(caught.value)
 
 
 def test_sources_are_checked_before_anything_starts(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from party_node.one_id import Records, resolve
 from party_node.profile_store import ProfileStore
 from party_node.table_file import TextTable
 from party_node.tag_values import TagValues
+from tests.catalog.tag_definitions import CONDITIONS, tags
 from tests.catalog.tag_samples import SOURCES, one, read
-from tests.catalog.test_tags import CONDITIONS, tags
 from tests.reference.tag_oracle import Event, Person, value_of
 
 AS_OF = datetime(2026, 3, 10, 6, 30)
@@ -104,7 +104,7 @@ def computed(made: TagSet, name: str, folder: Path, store: ProfileStore = STORE)
 
 
 @given(tags())
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_tag(tag: Tag) -> None:
     made = TagSet("c", {"t": tag}, order=("t",))
     expected = [value_of(made, "t", person, AS_OF) for person in PEOPLE]
@@ -124,6 +124,81 @@ def test_a_tag_made_from_another(condition: object, known: bool) -> None:
     made = TagSet("c", {"a": first, "b": second}, order=("a", "b"))
     expected = [value_of(made, "b", person, AS_OF) for person in PEOPLE]
     assert computed(made, "b", Path("nowhere")) == expected
+
+
+MEMBERS = """\
+    measure:
+      tier: purchase.amount
+      within: 60 days
+      review: 30 days
+      since: 2026-01-01
+      levels:
+        - {value: basic}
+        - {value: silver, at: 100, keep: 50}
+        - {value: gold, at: 1000, keep: 500, grace: 30 days}
+        - {value: diamond, at: 5000}
+      downgrade: DOWN
+"""
+
+
+@pytest.mark.parametrize("down", ["one", "earned"])
+def test_tiers_go_up_at_once_and_down_after_their_grace(down: str) -> None:
+    def bought(*when: tuple[str, int]) -> Person:
+        nothing = {"age": None, "city": None, "member": False}
+        events = [
+            Event(datetime.fromisoformat(at), {"amount": Decimal(n), "brand": "A", "gift": None})
+            for at, n in when
+        ]
+        return Person(nothing, {"purchase": events, "view": [], "cart": []})
+
+    people = [
+        bought(("2025-12-20", 6000)),  # diamond on 1 January, for 60 days, without grace
+        bought(("2026-01-10", 1000)),  # gold on 31 January, kept to 2 March, then in grace
+        bought(("2026-01-10", 1000), ("2026-04-01", 500)),  # kept in the grace of 1 April
+        bought(("2026-01-10", 100), ("2026-02-20", 49)),  # silver, not kept
+        bought(("2026-04-25", 99), ("2026-05-04", 9999)),  # too little, and too late
+        bought(),
+    ]
+    made = read(one(MEMBERS.replace("DOWN", down)))
+    store = loaded(people)
+    values = TagValues(store, made, SOURCES, Path("nowhere"))
+    seen = {}
+    for as_of in (datetime(2026, 4, 1), datetime(2026, 5, 5, 12)):
+        values.refresh(["t"], as_of)
+        labels = values.labels("t")
+        seen[as_of.month] = [labels.vocabulary[code] for code in labels.codes]
+        assert seen[as_of.month] == [value_of(made, "t", person, as_of) for person in people]
+    # Reviews fall on 1 and 31 January, 2 March, 1 April and 1 May.
+    rest = ["gold", "basic", "basic", "basic"]
+    if down == "one":
+        assert seen == {4: ["gold", "gold", *rest], 5: ["silver", "silver", *rest]}
+    else:
+        assert seen == {4: ["basic", "gold", *rest], 5: ["basic", "basic", *rest]}
+
+
+def test_the_five_stages_and_a_snapshot_of_them() -> None:
+    def bought(*days: int) -> Person:
+        events = [Event(AS_OF - timedelta(days=n), {"amount": None, "brand": None, "gift": None})
+                  for n in days]  # fmt: skip
+        empty = {"age": None, "city": None, "member": False}
+        return Person(empty, {"purchase": events, "view": [], "cart": []})
+
+    people = [bought(5), bought(5, 6, 40), bought(5, 40), bought(40, 41, 5), bought(99), bought(),
+              bought(5, 99), bought(30)]  # fmt: skip
+    text = one("    measure: {lifecycle: purchase, within: 30 days}\n    unknown: never\n")
+    head = text[text.index("    title") : text.index("    measure")]
+    text += f"  u:\n{head}    measure: {{tag: t, ending: 30 days ago}}\n"
+    made = read(text)
+    values = TagValues(loaded(people), made, SOURCES, Path("nowhere"))
+    values.refresh(["t", "u"], AS_OF)
+    for name, expected in (
+        ("t", "new growing mature declining lost never growing new"),
+        ("u", "never new new new lost never lost never"),
+    ):
+        labels = values.labels(name)
+        found = [labels.vocabulary[code] for code in labels.codes]
+        assert found == expected.split()
+        assert found == [value_of(made, name, person, AS_OF) for person in people]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def value_of(tags: TagSet, name: str, person: Person, as_of: datetime) -> str:
         return nothing
     assert tag.measure is not None
     found = measured(tags, tag.measure, person, as_of)
-    if found is None:
+    if found is None or (tag.measure.how == "tag" and found == _nothing(tags, tag.measure.of[0])):
         return nothing
     if tag.form == BANDS:
         for band in tag.bands:
@@ -47,6 +47,12 @@ def value_of(tags: TagSet, name: str, person: Person, as_of: datetime) -> str:
                 return band.value
         raise AssertionError("bands are exhaustive")
     return _word(tags, tag, found)
+
+
+def _nothing(tags: TagSet, name: str) -> str | None:
+    """The word of another tag that says: not known."""
+    word = tags.now(name).unknown or "unknown"
+    return word if word in tags.now(name).vocabulary else None
 
 
 def _word(tags: TagSet, tag: Tag, found: Any) -> str:
@@ -93,12 +99,18 @@ def measured(tags: TagSet, term: Measure, person: Person, as_of: datetime) -> An
     if term.how == "attribute":
         return person.attributes.get(term.of[0])
     if term.how == "tag":
-        return value_of(tags, term.of[0], person, as_of)
+        return value_of(tags, term.of[0], person, _before(as_of, _hours(term)))
     if term.how == "sequence":
         return _sequence(term, person, as_of)
-    events = _window(term, person.events.get(term.event, ()), as_of)
+    events = list(person.events.get(term.event, ()))
+    if term.how not in ("lifecycle", "tier"):
+        events = _window(term, events, as_of)
     tests = [(item.field, test) for item in term.where for test in item.tests]
     events = [e for e in events if all(passes(t, e.fields.get(name)) for name, t in tests)]
+    if term.how == "lifecycle":
+        return _stage(term, events, _before(as_of, _hours(term)))
+    if term.how == "tier":
+        return _tier(term, events, _before(as_of, _hours(term)))
     if term.how == "count":
         return len(events)
     if term.how == "days":
@@ -122,6 +134,55 @@ def measured(tags: TagSet, term: Measure, person: Person, as_of: datetime) -> An
     if term.how == "avg":
         return sum(Fraction(value) for value in values) / len(values)
     return min(values) if term.how == "min" else max(values)
+
+
+def _hours(term: Measure) -> int:
+    return 0 if term.ending is None else term.ending.hours
+
+
+def _stage(term: Measure, events: list[Event], end: datetime) -> str | None:
+    """By the number of events in the last period, in the one before, and ever before."""
+    assert term.within is not None
+    start = _before(end, term.within.hours)
+    older = _before(start, term.within.hours)
+    now = sum(start <= e.at < end for e in events)
+    before = sum(older <= e.at < start for e in events)
+    ever = sum(e.at < start for e in events)
+    if now + ever == 0:
+        return None
+    if now == 0 and before == 0:
+        return "lost"
+    if now < before:
+        return "declining"
+    if ever == 0:
+        return "new"
+    return "growing" if now > before else "mature"
+
+
+def _tier(term: Measure, events: list[Event], end: datetime) -> str:
+    """One review after the other, as a clerk would."""
+    tiers = term.tiers
+    assert tiers is not None
+    assert term.within is not None
+    at, missed, moment = 0, 0, datetime.fromisoformat(tiers.since)
+    while moment <= end:
+        seen = [e for e in events if _before(moment, term.within.hours) <= e.at < moment]
+        had = sum((Fraction(e.fields.get(term.field) or 0) for e in seen), Fraction(0))
+        had = had if term.field else Fraction(len(seen))
+        reached = [i for i, level in enumerate(tiers.levels) if i == 0 or had >= level.at]
+        kept = [i for i, level in enumerate(tiers.levels) if i == 0 or had >= level.keep]
+        level = tiers.levels[at]
+        if max(reached) > at:
+            at, missed = max(reached), 0
+        elif at in kept:
+            missed = 0
+        else:
+            missed += 1
+            grace = level.grace.hours if level.grace else 0
+            if (missed - 1) * tiers.review.hours >= grace:
+                at, missed = (at - 1 if tiers.downgrade == "one" else max(kept)), 0
+        moment += timedelta(hours=tiers.review.hours)
+    return tiers.levels[at].value
 
 
 def _window(term: Measure, events: Sequence[Event], as_of: datetime) -> list[Event]:

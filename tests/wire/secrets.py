@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from consent.pseudonyms import Pseudonyms
+from consent.trust import base_of
 from party_node.consent_gate import NodeGate
 from protocol.identity import Keys
 from protocol.psi.ecdh import Curve
@@ -198,6 +199,24 @@ def _result(result: Mapping[str, Any]) -> Iterator[Pattern]:
                 yield from scan.number("a released sum", str(decimal), DECIMALS)
             else:
                 yield from scan.written("a released mean", repr(value).encode())
+
+
+def of_statements(world: WireWorld) -> Iterator[Pattern]:
+    """What parties state about jobs in the job log, and the names of the logs: between them and
+    the consent service, nothing of the coordinator's."""
+    for name, node in world.nodes.items():
+        for said, _ in node.ctx.job_log.statements():
+            what = f"{said['type']} of {name}"
+            yield from scan.written(f"id of {what}", bytes.fromhex(said["id"]))
+            yield from scan.written(f"signature of {what}", base64.b64decode(said["signature"]))
+            for key in ("eligible_set", "policy"):
+                if key in said:
+                    yield from scan.written(f"{key} of {what}", bytes.fromhex(said[key]))
+            if "consent" in said:
+                yield from scan.written(f"root in {what}", bytes.fromhex(said["consent"]["root"]))
+    for origin in world.ledger.origins:
+        yield from scan.text("name of a log", origin)
+        yield Pattern("name of the logs", "raw", str(base_of(origin)).encode())
 
 
 def commitment_key(record: Mapping[str, Any]) -> Iterator[Pattern]:
