@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(notdir $(basename $(wildcard proto/*.proto)))
 
-.PHONY: help setup proto lint format test check bench bench-peers demo docs requirements clean
+.PHONY: help setup proto lint format test check bench bench-peers sanitize demo docs requirements clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -57,17 +57,23 @@ bench-peers: ## the peers of `make bench` that cannot live in .venv
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --disable-pip-version-check -q --require-hashes -r requirements/peers.txt
 
+sanitize: setup ## both native kernels under address and undefined-behaviour sanitizers
+	$(BIN)/python -m pytest -rs tests/protocol/paillier/test_native_sanitized.py \
+	  tests/protocol/psi/test_native_curve.py -k sanitizers
+
 demo: setup ## two companies, overlap and cross-tab, report in demo/
 	$(BIN)/python -m assent.demo
 
 docs: setup ## rewrite the generated parts of README and docs
 	$(BIN)/python -m assent.docs
 
+PIN := $(BIN)/pip-compile -q --generate-hashes --strip-extras --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe
+
 requirements: ## pin the requirements again, with hashes
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q pip-tools
-	$(BIN)/pip-compile -q --extra dev --generate-hashes --strip-extras --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe \
-	  --output-file requirements/dev.txt pyproject.toml
+	$(PIN) --extra dev --output-file requirements/dev.txt pyproject.toml
+	echo openmined-psi | $(PIN) --output-file requirements/peers.txt -
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,24 +1,28 @@
-"""`make bench`: everything measured, printed, and written to bench/results.json.
+"""`make bench`: everything measured, part by part; each part is written down as it ends.
 
-python -m bench [--quick] [--large]
-  [--only paillier|psi|jobs|gate|portal|tags|sums|exact|grid|lookalike|log|withdrawal]
+python -m bench [--only PART]... [--large] [--quick]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-HERE = Path(__file__).parent
-Row = dict[str, Any]
+from bench import results
+from bench.results import Row
+
+USUAL, LARGE = "BENCHMARKS.md", "BENCHMARKS_LARGE.md"
+BEGINNINGS = {
+    USUAL: "# Benchmarks\n\nWritten by `make bench`, or part by part by `python -m bench --only "
+    "PART`; ratio above 1 = better than the peer.\nOptional peers: `.venv/bin/pip install sf-heu "
+    "pypaillier`, and `make bench-peers` for openmined-psi.\nJobs of millions: "
+    f"[{LARGE}]({LARGE}).",
+    LARGE: "# Jobs of millions\n\nWritten by `python -m bench --large`: some 40 minutes and 10 GB "
+    "of disk.",
+}
 
 
 def paillier(quick: bool) -> list[Row]:
@@ -28,46 +32,46 @@ def paillier(quick: bool) -> list[Row]:
 
 
 def psi(quick: bool) -> list[Row]:
-    from bench import psi_bench, service
+    from bench import psi_bench
 
-    n = 1 << (16 if quick else 20)
-    found = psi_bench.run(1 << 16 if quick else 1 << 20)
-    for mode, size in (("keyed", n), ("ecdh", n)):
-        name = f"PSI service {mode} {size} x {size}"
-        measured = service.run_job(size, service.PSI.format(mode=mode))
-        found += service.rows(name, measured)
-        _complain(name, measured.status, measured.error)
+    return psi_bench.run(1 << (16 if quick else 20))
+
+
+def psi_service(quick: bool) -> list[Row]:
+    from bench import openmined
+
+    n, found = 1 << (16 if quick else 20), []
+    for mode in ("keyed", "ecdh"):
+        found += openmined.beside(_service_psi(mode, n), mode, n)
     return found
 
 
 def jobs(quick: bool) -> list[Row]:
-    from bench import service
-
     found = []
     sizes = [(5_000, 2048)] if quick else [(20_000, 2048), (100_000, 2048), (100_000, 3072)]
     for n, bits in sizes:
-        name = f"crosstab service {n} x {n} {bits} bits"
-        measured = service.run_job(n, service.CROSSTAB, bits)
-        found += service.rows(name, measured)
-        _complain(name, measured.status, measured.error)
+        found += _service_crosstab(n, bits)
     return found
 
 
-def large() -> list[Row]:
-    """Not part of `make bench`: several minutes and 10 GB of disk."""
+def large_crosstab(quick: bool) -> list[Row]:
+    return _service_crosstab(20_000 if quick else 1_000_000, 2048)
+
+
+def large_keyed(quick: bool) -> list[Row]:
+    return _service_psi("keyed", 100_000 if quick else 10_000_000)
+
+
+def _service_psi(mode: str, n: int) -> list[Row]:
     from bench import service
 
-    found = []
-    keyed = service.PSI.format(mode="keyed")
-    for name, n, job in (
-        ("crosstab service 1000000 x 1000000 2048 bits", 1_000_000, service.CROSSTAB),
-        ("PSI service keyed 10000000 x 10000000", 10_000_000, keyed),
-    ):
-        measured = service.run_job(n, job)
-        print(table(service.rows(name, measured)), file=sys.stderr, flush=True)
-        found += service.rows(name, measured)
-        _complain(name, measured.status, measured.error)
-    return found
+    return service.measured(f"PSI service {mode} {n} x {n}", n, service.PSI.format(mode=mode))
+
+
+def _service_crosstab(n: int, bits: int) -> list[Row]:
+    from bench import service
+
+    return service.measured(f"crosstab service {n} x {n} {bits} bits", n, service.CROSSTAB, bits)
 
 
 def gate(quick: bool) -> list[Row]:
@@ -86,11 +90,6 @@ def tags(quick: bool) -> list[Row]:
     from bench import tags_bench
 
     return tags_bench.run(50_000, 250_000) if quick else tags_bench.run(1_000_000, 5_000_000)
-
-
-def _complain(name: str, status: str, error: str) -> None:
-    if status != "released":
-        sys.exit(f"{name} ended {status}: {error}")
 
 
 def sums(quick: bool) -> list[Row]:
@@ -129,75 +128,47 @@ def withdrawal(quick: bool) -> list[Row]:
     return withdrawal_bench.run()
 
 
-PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    "paillier": paillier, "psi": psi, "jobs": jobs, "gate": gate, "portal": portal,
-    "tags": tags, "sums": sums, "exact": exact, "grid": grid, "lookalike": lookalike,
-    "log": log, "withdrawal": withdrawal,
+@dataclass(frozen=True)
+class Part:
+    """run: takes `quick`, small sizes.  page: the document that its rows are written to."""
+
+    run: Callable[[bool], list[Row]]
+    page: str = USUAL
+
+
+PARTS = {
+    "paillier": Part(paillier), "psi": Part(psi), "psi-service": Part(psi_service),
+    "jobs": Part(jobs), "gate": Part(gate), "portal": Part(portal), "tags": Part(tags),
+    "sums": Part(sums), "exact": Part(exact), "grid": Part(grid), "lookalike": Part(lookalike),
+    "log": Part(log), "withdrawal": Part(withdrawal),
+    "large-crosstab": Part(large_crosstab, LARGE), "large-keyed": Part(large_keyed, LARGE),
 }  # fmt: skip
 
 
-def machine() -> list[str]:
-    """What the numbers were measured on."""
-    model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass  # not Linux: the architecture's name has to do
-    packages = []
-    for name in ("gmpy2", "phe", "numpy", "duckdb", "grpcio", "rbcl", "sf-heu", "pypaillier"):
-        try:
-            packages.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            packages.append(f"{name} not installed")
-    return [f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}",
-            ", ".join(packages)]  # fmt: skip
-
-
-def table(found: list[Row]) -> str:
-    """Markdown."""
-    lines = ["| what | value | unit | peer | peer's value | ratio |", "|---|--:|---|---|--:|--:|"]
-    for row in found:
-        peer = row["peer"] or ""
-        theirs = "" if row["peer_value"] is None else f"{row['peer_value']:,}"
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f} ×"
-        lines.append(
-            f"| {row['name']} | {row['value']:,} | {row['unit']} | {peer} | {theirs} | {ratio} |"
-        )
-    return "\n".join(lines)
+def measure(name: str, quick: bool) -> None:
+    """Runs one part, prints it, and, unless it was a quick one, writes file and page anew."""
+    print(f"== {name}", file=sys.stderr, flush=True)
+    load, start = os.getloadavg()[0], results.Spent.now()
+    rows = PARTS[name].run(quick)
+    measured = results.part(rows, load, results.Spent.now().others_since(start))
+    print(results.page(f"# {name}", {name: measured}), flush=True)
+    if quick:
+        return
+    parts = results.keep(name, measured, list(PARTS))
+    page = PARTS[name].page
+    mine = {one: part for one, part in parts.items() if PARTS[one].page == page}
+    (results.DOCS / page).write_text(results.page(BEGINNINGS[page], mine), "utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("--quick", action="store_true", help="small sizes, for trying it out")
-    parser.add_argument("--only", choices=sorted(PARTS), action="append")
+    parser.add_argument("--quick", action="store_true", help="small sizes, nothing is written")
+    parser.add_argument("--only", choices=list(PARTS), action="append", help="may be repeated")
     parser.add_argument("--large", action="store_true", help="only the jobs of millions")
     arguments = parser.parse_args()
-    found: list[Row] = large() if arguments.large else []
-    for name in [] if arguments.large else arguments.only or list(PARTS):
-        print(f"== {name}", file=sys.stderr, flush=True)
-        found += PARTS[name](arguments.quick)
-    print("\n".join(machine()))
-    print(table(found))
-    results = "results-large.json" if arguments.large else "results.json"
-    (HERE / results).write_text(json.dumps(found, indent=1) + "\n")
-    if arguments.large:
-        load = ", ".join(f"{mean:.1f}" for mean in os.getloadavg())
-        (HERE.parent / "docs" / "BENCHMARKS_LARGE.md").write_text(
-            "# Jobs of millions\n\nWritten by `python -m bench --large`, "
-            f"{date.today().isoformat()}; load of the machine over 1, 5 and 15 minutes at the "
-            f"end: {load}.\n\n" + "\n\n".join(machine()) + "\n\n" + table(found) + "\n"
-        )  # fmt: skip
-    elif not arguments.quick and not arguments.only:
-        page = HERE.parent / "docs" / "BENCHMARKS.md"
-        page.write_text(
-            "# Benchmarks\n\nWritten by `make bench`; ratio above 1 = better than the peer. "
-            "Repeat it with `make bench`\n(optional peers: `.venv/bin/pip install sf-heu "
-            "pypaillier`).\nJobs of millions: [BENCHMARKS_LARGE.md](BENCHMARKS_LARGE.md).\n\n"
-            + "\n\n".join(machine()) + "\n\n" + table(found) + "\n"
-        )  # fmt: skip
+    wanted = LARGE if arguments.large else USUAL
+    for name in arguments.only or [one for one, part in PARTS.items() if part.page == wanted]:
+        measure(name, arguments.quick)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ Who runs it: `make bench`.  Tables are made here, seeded; half of the people are
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import threading
 import time
@@ -69,15 +71,19 @@ privacy: {{noise: off}}
 class Measured:
     """One job: seconds of its stages in order, bytes sent per party, peak MB per process.
 
-    peak_mb: resident, with the pages of mapped files; the kernel takes those back when it needs
-    memory.  own_mb: without them, the largest of several looks a second.
+    peak_mb: resident since the process started, with the pages of mapped files; the kernel takes
+    those back when it needs memory.  own_mb: without them and during the job, the largest of
+    several looks a second; resting_mb: the same before the job.
+    processor: seconds of processors, of all processes together.
     """
 
     seconds: float = 0.0
+    processor: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
     peak_mb: dict[str, float] = field(default_factory=dict)
     own_mb: dict[str, float] = field(default_factory=dict)
+    resting_mb: dict[str, float] = field(default_factory=dict)
     status: str = ""
     error: str = ""
 
@@ -123,11 +129,14 @@ def run_job(n: int, job: str, bits: int = 2048, tables: Tables | None = None) ->
             loaded,
             keep=folder / "kept",
             progress=Progress.stderr(),
-            start_seconds=60 + n / 1e4,  # each of n people's consents is recorded first
+            start_seconds=60 + n / 1e3,  # each of n people's consents is recorded first
         ) as sandbox:
             found = Measured()
+            pids = sandbox.pids()
+            found.resting_mb = {name: own_mb(pid) for name, pid in pids.items()}
+            before = sum(map(_processor, pids.values()))
             over = threading.Event()
-            watch = threading.Thread(target=_watch, args=(sandbox.pids(), found.own_mb, over))
+            watch = threading.Thread(target=_watch, args=(pids, found.own_mb, over))
             watch.start()
             started = last = time.perf_counter()
             node = sandbox.node(spec.requester)
@@ -143,12 +152,13 @@ def run_job(n: int, job: str, bits: int = 2048, tables: Tables | None = None) ->
                 over.set()
                 watch.join()
             found.seconds = time.perf_counter() - started
+            found.processor = sum(map(_processor, pids.values())) - before
             node.close()
             for party in (spec.requester, *spec.providers):
                 client = sandbox.node(party)
                 found.sent[party] = client.record(job_id)["own"].get("bytes", 0)
                 client.close()
-            found.peak_mb = {name: peak_mb(pid) for name, pid in sandbox.pids().items()}
+            found.peak_mb = {name: peak_mb(pid) for name, pid in pids.items()}
         return found
 
 
@@ -157,12 +167,16 @@ def peak_mb(pid: int) -> float:
     return max((_status(p, "VmHWM:") for p in _tree(pid)), default=0.0)
 
 
+def own_mb(pid: int) -> float:
+    """As `peak_mb`: what is resident now and no file's."""
+    return max((_status(p, "RssAnon:") for p in _tree(pid)), default=0.0)
+
+
 def _watch(pids: dict[str, int], peaks: dict[str, float], over: threading.Event) -> None:
     """Keeps the largest memory of each process that is not a file's."""
     while not over.wait(0.1):
         for name, pid in pids.items():
-            now = max((_status(p, "RssAnon:") for p in _tree(pid)), default=0.0)
-            peaks[name] = max(now, peaks.get(name, 0.0))
+            peaks[name] = max(own_mb(pid), peaks.get(name, 0.0))
 
 
 def _tree(pid: int) -> Iterator[int]:
@@ -176,6 +190,18 @@ def _tree(pid: int) -> Iterator[int]:
         return  # the process ended while we looked
 
 
+def _processor(pid: int) -> float:
+    """Seconds of processor time of the tree so far, without children that have ended."""
+    ticks = 0
+    for one in _tree(pid):
+        try:
+            words = Path(f"/proc/{one}/stat").read_text("ascii", "replace").rpartition(")")[2]
+        except OSError:
+            continue
+        ticks += sum(map(int, words.split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _status(pid: int, label: str) -> float:
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -186,22 +212,34 @@ def _status(pid: int, label: str) -> float:
     return 0.0
 
 
+def measured(name: str, n: int, job: str, bits: int = 2048) -> list[dict[str, Any]]:
+    """One job as bench/results.json wants it; ends the bench when the job was not released."""
+    found = run_job(n, job, bits)
+    if found.status != "released":
+        sys.exit(f"{name} ended {found.status}: {found.error}")
+    return rows(name, found)
+
+
 def rows(name: str, found: Measured) -> list[dict[str, Any]]:
     """As bench/results.json wants them."""
-    peak = max(found.peak_mb.values(), default=0.0)
-    own = max(found.own_mb.values(), default=0.0)
     made = [
-        {"name": f"{name} seconds", "value": round(found.seconds, 2), "unit": "s"},
-        {"name": f"{name} peak memory of a process", "value": round(peak), "unit": "MB"},
-        {"name": f"{name} the same without mapped files", "value": round(own), "unit": "MB"},
+        (f"{name} seconds", round(found.seconds, 2), "s"),
+        (f"{name} processor seconds, all processes", round(found.processor, 2), "s"),
+        (f"{name} peak memory of a process", round(max(found.peak_mb.values())), "MB"),
+        (f"{name} the same without mapped files", round(max(found.own_mb.values())), "MB"),
     ]
     made += [
-        {"name": f"{name} stage {stage}", "value": round(seconds, 2), "unit": "s"}
+        (f"{name} of {process}", round(peak), f"MB, {found.resting_mb[process]:.0f} before the job")
+        for process, peak in found.own_mb.items()
+    ]
+    made += [
+        (f"{name} stage {stage}", round(seconds, 2), "s")
         for stage, seconds in found.stages.items()
         if seconds >= 0.05
     ]
-    made += [
-        {"name": f"{name} sent by {party}", "value": round(sent / 1e6, 2), "unit": "MB"}
-        for party, sent in found.sent.items()
+    made += [(f"{name} sent by {party}", round(sent / 1e6, 2), "MB")
+             for party, sent in found.sent.items()]  # fmt: skip
+    return [
+        {"name": one, "value": value, "unit": unit, "peer": None, "peer_value": None, "ratio": None}
+        for one, value, unit in made
     ]
-    return [row | {"peer": None, "peer_value": None, "ratio": None} for row in made]

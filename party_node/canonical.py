@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from party_node.phones import canonical_phones
+from protocol.encoding import chunk_ranges
 from protocol.psi.identifiers import EMAIL, PHONE, canonicalise
 
 # ASCII white space that Python's strip and NFKC treat alike.
@@ -20,11 +21,18 @@ _PLAIN = r"^[\x21-\x7e]+$"
 _LABEL = r"[a-z0-9](?:[a-z0-9]|[a-z0-9][a-z0-9](?:[a-z0-9-]{0,59}[a-z0-9])?)?"
 _PLAIN_EMAIL = rf"^[a-z0-9!#$%&'*+/=?^_`{{|}}~.-]+@{_LABEL}(?:\.{_LABEL})*$"
 _PLAIN_EMAIL_LENGTH = 200  # longer ones are checked by the rule
+_ROWS = 1 << 19
 
 
 def canonical_column(kind: str, raw: pa.Array, region: str | None) -> pa.StringArray:
     """`canonicalise` of every text; null for null, empty and what cannot be parsed."""
     raw = raw.cast(pa.string())
+    # In parts: some ten columns as large as the table's are made on the way.
+    parts = [_canonical(kind, raw[a:b], region) for a, b in chunk_ranges(len(raw), _ROWS)]
+    return pa.concat_arrays(parts or [raw])
+
+
+def _canonical(kind: str, raw: pa.StringArray, region: str | None) -> pa.StringArray:
     if kind == PHONE:
         return canonical_phones(raw, region)
     trimmed = pc.ascii_trim(raw, characters=_SPACE)

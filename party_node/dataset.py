@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from catalog.federation import Party
 from catalog.vocabulary import UNKNOWN
+from consent import column_sql
 from consent.notices import load_notices
 from party_node.attribute_columns import Labels, flags, labels, number
 from party_node.canonical import canonical_column, present
@@ -224,7 +225,14 @@ def _people(
 
 def _without_ambiguous(found: pa.StringArray) -> tuple[pa.StringArray, int]:
     """Null where an identifier points to two rows; how many such identifiers there are."""
-    counted = pc.value_counts(found.drop_null())
+    # Only what shares its hash with another row is counted: a table of all texts in memory
+    # would be several times as large as the column.
+    hashes = column_sql.hashes(found)
+    ordered = np.sort(hashes)
+    shared = ordered[1:][ordered[1:] == ordered[:-1]]
+    del ordered
+    some = found.filter(pa.array(np.isin(hashes, shared)))
+    counted = pc.value_counts(some.drop_null())
     twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
     if not len(twice):
         return found, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import numpy as np
 import phonenumbers
 import pyarrow as pa
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
+from consent import column_sql
 from party_node import phones
 from party_node.canonical import canonical_column, present
+from party_node.dataset import _without_ambiguous
 from party_node.phones import canonical_phones
 from protocol.psi.identifiers import canonical_phone, canonicalise, is_absent
 
@@ -98,3 +101,10 @@ def test_a_quarter_of_a_million_takes_a_second() -> None:
     assert canonical_phones(numbers, "CN")[7].as_py() == "+8613800000007"
     assert canonical_column("email", emails, None)[7].as_py() == "user7@example.com"
     assert time.perf_counter() - started < 6
+
+
+def test_texts_that_share_a_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ambiguous is who has the same identifier, not the same hash."""
+    monkeypatch.setattr(column_sql, "hashes", lambda column: np.zeros(len(column), np.uint64))
+    found, twice = _without_ambiguous(pa.array(["a", "b", None, "a", None]))
+    assert (found.to_pylist(), twice) == ([None, "b", None, None, None], 1)
