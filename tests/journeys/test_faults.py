@@ -81,7 +81,7 @@ def node_run(party: Path, collaboration: Path, data: Path) -> subprocess.Complet
     return subprocess.run(
         [sys.executable, "-m", "assent", "node", "run", "--party", str(party),
          "--collaboration", str(collaboration), "--data", str(data)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]},
+        cwd=ROOT, capture_output=True, text=True, timeout=180, env={"PATH": os.environ["PATH"]},
     )  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def test_a_server_whose_port_is_taken_says_so(up: Up, tmp_path: Path, service: s
     done = subprocess.run(
         [sys.executable, "-m", "assent", service, "run",
          "--collaboration", str(up.root / "collaboration.yaml"), "--data", str(tmp_path / "data")],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]},
+        cwd=ROOT, capture_output=True, text=True, timeout=180, env={"PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert done.returncode in (2, 4), done.stderr
     assert "cannot listen on 127.0.0.1:" in last_line(done)

@@ -50,7 +50,7 @@ def in_the_middle(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], set
     made = companies.write(tmp_path, seed=3, rows=ROWS)
     process = start(tmp_path, "run", made.federation, made.job, "--out", tmp_path / "result.json")
     with shell.running(process):
-        shell.until(lambda: "encrypts its rows" in said(tmp_path), 60, "never got to encrypting")
+        shell.until(lambda: "encrypts its rows" in said(tmp_path), 180, "never got to encrypting")
         everything = shell.tree(process.pid)
         # Itself, four services, and the arithmetic's workers at both nodes.
         assert len(everything) >= 1 + 4 + 2
@@ -137,7 +137,7 @@ def test_a_child_that_falls_ends_the_job_in_words(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     process = start(tmp_path, "run", made.federation, made.job, "--out", out)
     with shell.running(process):
-        shell.until(lambda: "encrypts its rows" in said(tmp_path), 60, "never got to encrypting")
+        shell.until(lambda: "encrypts its rows" in said(tmp_path), 180, "never got to encrypting")
         (coordinator,) = (
             pid for pid, _ in shell.tree(process.pid)
             if b"\0coordinator\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
