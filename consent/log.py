@@ -214,6 +214,8 @@ class Log:
             raise _corrupt("its entries do not give the root of its head")
         for (level, index), hashes in tiles.items():
             if self._storage.tile(level, index) != hashes:
+                if self._storage.head() != head:  # another writer has made the tile longer
+                    raise Failed("log_changed", "the log's head changed before it was signed")
                 raise _corrupt(f"tile {level}/{index} is not made of its entries")
         signed = Checkpoint(self.origin, head.size, head.root)
         note = sign_note(signed.to_text(), [self._signer], int(self._clock()))

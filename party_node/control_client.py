@@ -38,7 +38,10 @@ def socket_path(folder: Path) -> Path:
     if len(os.fsencode(direct)) <= _LONGEST_PATH:
         return direct
     name = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
-    return _own_folder(Path(tempfile.gettempdir()) / f"assent-{os.getuid()}") / f"{name}.sock"
+    mine = Path(tempfile.gettempdir()) / f"assent-{os.getuid()}"
+    if len(os.fsencode(mine / f"{name}.sock")) > _LONGEST_PATH:
+        mine = Path("/tmp") / mine.name  # noqa: S108 - ours alone, or `_own_folder` refuses it
+    return _own_folder(mine) / f"{name}.sock"
 
 
 def _own_folder(folder: Path) -> Path:

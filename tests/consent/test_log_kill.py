@@ -174,3 +174,26 @@ def test_after_an_error_of_the_storage_the_log_reloads(
     monkeypatch.undo()
     assert log.append(logs.consents("b", 3)).indexes == (3, 4, 5)
     assert check_log(stores.source(), logs.log_key().key).findings == ()
+
+
+def test_a_tile_that_another_writer_made_longer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = logs.sqlite(tmp_path / "log")
+    storage = stores.storage()
+    log = Log(storage, stores.openings(), logs.log_key(), Clock(), os.urandom)
+    log.append(logs.consents("a", 3))
+    read, others = storage.tile, ["between head and tiles"]
+
+    def tile(level: int, index: int) -> bytes:
+        if others:
+            others.clear()
+            stores.log().append(logs.consents("b", 2))
+        return read(level, index)
+
+    monkeypatch.setattr(storage, "tile", tile)
+    with pytest.raises(Failed) as caught:
+        log.append(logs.consents("c", 4))
+    assert caught.value.info.code == "log_changed"
+    assert log.append(logs.consents("c", 4)).indexes == (3, 4, 5, 6)
+    assert check_log(stores.source(), logs.log_key().key).findings == ()
