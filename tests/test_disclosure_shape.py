@@ -30,9 +30,8 @@ def disjoint() -> dict[str, Company]:
         row[:3] = [f"other{number}@elsewhere.example", "", HOBBIES[0]]
     for row in tables["shop"].rows:
         row[2] = RANKS[0]
-    tables["shop"].consents = tables["shop"].consents[
-        :100
-    ]  # over 12 eligible: 13 to 76 round to the same size
+    # Eight records a person; over 12 eligible: 13 to 76 round to the same size.
+    tables["shop"].consents = tables["shop"].consents[:200]
     return tables
 
 
@@ -79,5 +78,5 @@ async def test_other_data_looks_the_same_to_the_coordinator(
         "Submit", "UploadStatus", "Upload", "Download", "Complete",
     }  # fmt: skip
     # The comparison can fail: a table that rounds to another size shows.
-    _, larger = await shape(tmp_path / "larger", monkeypatch, secrets.companies(23, 90, 48))
+    _, larger = await shape(tmp_path / "larger", monkeypatch, secrets.companies(23, 140, 48))
     assert larger != nobody
