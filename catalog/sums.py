@@ -9,6 +9,7 @@ which of its attributes hold the thing that is summed; a list alone holds for ev
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -104,9 +105,9 @@ class SumFile(Strict):
     privacy: Privacy = Field(default_factory=Privacy)
     seed: Seed | None = None
 
+    @abstractmethod
     def model(self, parties: Sequence[str]) -> Model:
         """What is summed.  Raises PydanticCustomError about the columns."""
-        raise NotImplementedError  # each protocol's file has its own; this one is never made
 
 
 def _bins(value: tuple[Decimal, ...]) -> tuple[Decimal, ...]:

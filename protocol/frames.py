@@ -12,6 +12,9 @@ from __future__ import annotations
 import struct
 from typing import Protocol, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from protocol.errors import ProtocolViolation
 
 MAGIC = b"AST1"
@@ -29,6 +32,7 @@ class Message(Protocol):
 
 
 M = TypeVar("M", bound=Message)
+Bytes = npt.NDArray[np.uint8]
 
 
 def frame_head(header: Message) -> bytes:
@@ -54,3 +58,15 @@ def parse_head(data: bytes | memoryview, kind: type[M]) -> tuple[M, int]:
     except Exception as error:  # protobuf's DecodeError has no common public base across backends
         raise ProtocolViolation("bad_artifact", f"an artifact is not a {kind.__name__}") from error
     return header, _PREFIX.size + length
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raises ProtocolViolation('bad_artifact') with the cause `otherwise` unless `holds`."""
+    if not holds:
+        raise ProtocolViolation("bad_artifact", otherwise)
+
+
+def shaped(body: Bytes, rows: int, width: int) -> Bytes:
+    """uint8[rows, width], a view of a body that must have that many bytes."""
+    require(body.shape == (rows * width,), "an array of ciphertexts is not as long as it says")
+    return body.reshape(rows, width)

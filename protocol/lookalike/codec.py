@@ -11,10 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protocol.crosstab.codec import MAX_KEY_BITS
-from protocol.crosstab.spec import MAX_CIPHERTEXTS_PER_ROW
-from protocol.errors import ProtocolViolation
-from protocol.frames import frame_head
+from protocol.crosstab.codec import row_bytes
+from protocol.frames import frame_head, require, shaped
 from protocol.lookalike.spec import LookalikeSpec
 from protocol.wire import lookalike_pb2 as pb
 
@@ -44,17 +42,7 @@ def layout_frame(
 
     body_bytes: the size of B's body; handles: as the parties announced them.
     """
-    _require(
-        (head.rows, head.supply) == (handles_b, handles_a)
-        and 1 <= head.ciphertexts_per_row <= MAX_CIPHERTEXTS_PER_ROW
-        and 0 < head.key_bits <= MAX_KEY_BITS
-        and head.key_bits % 8 == 0,
-        "a feature upload has other sizes than announced",
-    )
-    row = head.ciphertexts_per_row * 2 * head.key_bits // 8
-    _require(
-        body_bytes == row * (handles_a + handles_b), "a feature upload is not as long as it says"
-    )
+    row = row_bytes(head, body_bytes, rows=handles_b, supply=handles_a)
     layout = pb.FeatureLayout(
         rows=handles_a, ciphertexts_per_row=head.ciphertexts_per_row, key_bits=head.key_bits
     )
@@ -64,29 +52,19 @@ def layout_frame(
 def layout_body(framed: tuple[pb.FeatureLayout, Bytes], spec: LookalikeSpec) -> Bytes:
     """At A: uint8[handles_a, k·width], a view of the body."""
     head, body = framed
-    _require(
+    require(
         (head.rows, head.ciphertexts_per_row, head.key_bits)
         == (spec.handles_a, spec.ciphertexts_per_row, spec.key_bits),
         "a layout has other sizes than announced",
     )
-    return _shaped(body, spec.handles_a, spec.ciphertexts_per_row * spec.ciphertext_width)
+    return shaped(body, spec.handles_a, spec.ciphertexts_per_row * spec.ciphertext_width)
 
 
 def sums_body(framed: tuple[pb.SeedSums, Bytes], spec: LookalikeSpec) -> Bytes:
     """At B: uint8[k, width], a view of the body."""
     head, body = framed
-    _require(
+    require(
         (head.outputs, head.key_bits) == (spec.ciphertexts_per_row, spec.key_bits),
         "the seeds' sums have other sizes than derived",
     )
-    return _shaped(body, spec.ciphertexts_per_row, spec.ciphertext_width)
-
-
-def _shaped(body: Bytes, rows: int, width: int) -> Bytes:
-    _require(body.shape == (rows * width,), "an array of ciphertexts is not as long as it says")
-    return body.reshape(rows, width)
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise ProtocolViolation("bad_artifact", otherwise)
+    return shaped(body, spec.ciphertexts_per_row, spec.ciphertext_width)

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from protocol.errors import ProtocolViolation
-from protocol.frames import frame_head
+from protocol.frames import frame_head, require, shaped
 from protocol.paillier.keys import PublicKey
 from protocol.secure_sum.spec import MAX_VALUES, SumSpec
 from protocol.wire import secure_sum_pb2 as pb
@@ -31,17 +30,17 @@ def upload_head(spec: SumSpec, public: PublicKey) -> pb.SumUpload:
 def uploads(framed: Sequence[tuple[pb.SumUpload, Bytes]]) -> tuple[int, list[Bytes]]:
     """At H: the modulus and uint8[m, width] of every party; all say the same, to the byte."""
     first = framed[0][0]
-    _require(0 < first.ciphertexts <= MAX_VALUES, "an upload has an impossible size")
-    _require(
+    require(0 < first.ciphertexts <= MAX_VALUES, "an upload has an impossible size")
+    require(
         0 < first.key_bits <= MAX_KEY_BITS and 8 * len(first.paillier_n) == first.key_bits,
         "an upload's key has an impossible size",
     )
     n = int.from_bytes(first.paillier_n, "little")
-    _require(n % 2 == 1 and n > 1, "an upload's key is no modulus")
+    require(n % 2 == 1 and n > 1, "an upload's key is no modulus")
     for head, _ in framed:
-        _require(head == first, "the uploads of two parties have different sizes or keys")
+        require(head == first, "the uploads of two parties have different sizes or keys")
     width = 2 * first.key_bits // 8
-    return n, [_shaped(body, first.ciphertexts, width) for _, body in framed]
+    return n, [shaped(body, first.ciphertexts, width) for _, body in framed]
 
 
 def total_frame(total: Bytes) -> bytes:
@@ -53,18 +52,8 @@ def total_frame(total: Bytes) -> bytes:
 def total_body(framed: tuple[pb.SumTotal, Bytes], spec: SumSpec) -> Bytes:
     """At A: uint8[ciphertexts, width]."""
     head, body = framed
-    _require(
+    require(
         (head.ciphertexts, head.key_bits) == (spec.ciphertexts, spec.key_bits),
         "the total has another size than derived",
     )
-    return _shaped(body, spec.ciphertexts, spec.ciphertext_width)
-
-
-def _shaped(body: Bytes, rows: int, width: int) -> Bytes:
-    _require(body.shape == (rows * width,), "an array of ciphertexts is not as long as it says")
-    return body.reshape(rows, width)
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise ProtocolViolation("bad_artifact", otherwise)
+    return shaped(body, spec.ciphertexts, spec.ciphertext_width)
