@@ -28,7 +28,7 @@ from party_node.session import NodeContext, Session
 from party_node.sum_words import sum_sentences
 from party_node.tag_grants import check_grants, note_tags
 from protocol.encoding import length_prefixed
-from protocol.errors import Refused
+from protocol.errors import Failed, Refused
 from protocol.psi.dummies import DummyRule
 from protocol.psi.padding import handles_for, padded
 from protocol.release.budget import Account
@@ -258,6 +258,24 @@ def described_rows(session: Session, index: npt.NDArray[np.int64]) -> EligibleRo
     ]
     found: EligibleRows = session.ctx.dataset.eligible_rows(index, [], names)
     return found
+
+
+def check_fresh(session: Session, looked: float, stage: str) -> None:
+    """Nothing is opened when consent was last looked at longer ago than the window.
+
+    looked: POSIX seconds.
+    """
+    ctx = session.ctx
+    passed = ctx.now() - looked
+    if passed > ctx.freshness:
+        raise Failed(
+            "consent_stale",
+            f"{passed:.0f} s passed since consent was last checked, the window is "
+            f"{ctx.freshness:.0f} s",
+            party=ctx.name,
+            stage=stage,
+            next_step="run the job again, with fewer attributes or people",
+        )
 
 
 def handles(session: Session, rows: Eligible) -> int:

@@ -17,7 +17,6 @@ from party_node.session import Session
 from protocol.lookalike.curve import area, bands_of, curve, shown
 from protocol.lookalike.fit import Fitted
 from protocol.lookalike.spec import LookalikeSpec
-from protocol.release.noise import epsilon
 from protocol.release.rules import BELOW
 
 _BANDS = 10  # of the curve that the provider expects, if nobody asked for one
@@ -44,7 +43,7 @@ def provider_result(
             "expected_curve": shown(points),
             "expected_auc": area(points),
         },
-        "privacy": _privacy(session, spec.sigmas),
+        "privacy": outcome.privacy(session, spec.sigmas),
     }
 
 
@@ -69,7 +68,7 @@ def requester_result(
             "curve_withheld": None if points else BELOW,
         }
     return found | {
-        "privacy": _privacy(session, sigmas),
+        "privacy": outcome.privacy(session, sigmas),
         "cost": {"ciphertexts": ciphertexts},
     }
 
@@ -81,17 +80,4 @@ def _asked(session: Session) -> dict[str, Any]:
         "features": list(asked.features),
         "l2": float(asked.l2),
         "scores": f"scores/{session.spec.name}.parquet at {session.spec.providers[0]}",
-    }
-
-
-def _privacy(session: Session, sigmas: Mapping[str, float]) -> dict[str, Any]:
-    job = session.spec
-    return {
-        "noise": "discrete_gaussian" if job.noise else "off",
-        "rho": job.rho_nano / 1e9 if job.noise else None,
-        "epsilon": epsilon(job.rho_nano) if job.noise else None,
-        "sigmas": dict(sigmas),
-        "min_cohort": session.min_cohort,
-        "attempts": session.attempt,
-        "warnings": [],
     }

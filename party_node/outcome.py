@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from catalog.job import JobSpec
@@ -37,21 +37,12 @@ _UNSAID = ("its node did not accept the proposal", "the reason is in that compan
 
 def crosstab_result(session: Session, spec: CrosstabSpec, table: ReleasedTable) -> dict[str, Any]:
     """The released part of result.json."""
-    job = session.spec
     found: dict[str, Any] = base(session)
     if spec.has_table:
         found["cells"] = [with_requested(cell, session) for cell in table.cells]
         found |= _after(session, table)
     found["overlap"] = table.overlap
-    found["privacy"] = {
-        "noise": "discrete_gaussian" if job.noise else "off",
-        "rho": job.rho_nano / 1e9 if job.noise else None,
-        "epsilon": table.epsilon,
-        "sigmas": table.sigmas,
-        "min_cohort": spec.min_cohort,
-        "attempts": session.attempt,
-        "warnings": list(table.warnings),
-    }
+    found["privacy"] = privacy(session, table.sigmas, table.warnings)
     found["cost"] = {
         "ciphertexts": (spec.handles_a + spec.handles_b) * spec.ciphertexts_per_row,
         "outputs": spec.output_ciphertexts,
@@ -75,33 +66,37 @@ def sum_result(
     session: Session, sigmas: Mapping[str, float], released: Mapping[str, Any], rounds: int
 ) -> dict[str, Any]:
     """A job over secure sums: what its model released, and under which noise."""
-    job = session.spec
-    privacy: dict[str, Any] = {
-        "noise": "discrete_gaussian" if job.noise else "off",
-        "rho": job.rho_nano / 1e9 if job.noise else None,
-        "epsilon": epsilon(job.rho_nano) if job.noise else None,
-        "sigmas": dict(sigmas),
-        "min_cohort": session.min_cohort,
-        "attempts": session.attempt,
-        "warnings": [],
-    }
-    return base(session) | dict(released) | {"privacy": privacy, "cost": {"rounds": rounds}}
+    said = {"privacy": privacy(session, sigmas), "cost": {"rounds": rounds}}
+    return base(session) | dict(released) | said
 
 
 def members_result(session: Session, matched: int) -> dict[str, Any]:
     """A `members` job: the requester knows its own common rows, so the count is exact."""
-    k = session.min_cohort
+    warning = "members: each party learned which of its own rows are common"
     return base(session) | {
         "overlap": known_overlap(session, matched),
-        "privacy": {
-            "noise": "off",
-            "rho": None,
-            "epsilon": None,
-            "sigmas": {},
-            "min_cohort": k,
-            "attempts": session.attempt,
-            "warnings": ["members: each party learned which of its own rows are common"],
-        },
+        "privacy": privacy(session, warnings=[warning], noisy=False),
+    }
+
+
+def privacy(
+    session: Session,
+    sigmas: Mapping[str, float] | None = None,
+    warnings: Sequence[str] = (),
+    *,
+    noisy: bool | None = None,
+) -> dict[str, Any]:
+    """result.json's `privacy`.  noisy: None: as the job asks for."""
+    job = session.spec
+    noisy = job.noise if noisy is None else noisy
+    return {
+        "noise": "discrete_gaussian" if noisy else "off",
+        "rho": job.rho_nano / 1e9 if noisy else None,
+        "epsilon": epsilon(job.rho_nano) if noisy else None,
+        "sigmas": dict(sigmas or {}),
+        "min_cohort": session.min_cohort,
+        "attempts": session.attempt,
+        "warnings": list(warnings),
     }
 
 
@@ -116,18 +111,12 @@ def known_overlap(session: Session, matched: int) -> dict[str, Any]:
 
 def exact_result(session: Session, released: Mapping[str, Any], rounds: int) -> dict[str, Any]:
     """An exact k-means over the same people, what the release rules let through."""
-    privacy: dict[str, Any] = {
-        "noise": "off",
-        "rho": None,
-        "epsilon": None,
-        "sigmas": {},
-        "min_cohort": session.min_cohort,
-        "attempts": session.attempt,
-        "warnings": [
-            "exact: each party learned which of its own rows are common, and their segments"
-        ],
+    warning = "exact: each party learned which of its own rows are common, and their segments"
+    said = {
+        "privacy": privacy(session, warnings=[warning], noisy=False),
+        "cost": {"rounds": rounds},
     }
-    return base(session) | dict(released) | {"privacy": privacy, "cost": {"rounds": rounds}}
+    return base(session) | dict(released) | said
 
 
 def base(session: Session) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from protocol.crosstab.provider import Numbers, ProviderRows
 from protocol.crosstab.provider import aggregate as aggregate_cells
 from protocol.crosstab.requester import encrypt_rows, joint_codes, open_outputs
 from protocol.crosstab.spec import AttributeSpec
-from protocol.errors import Failed, ProtocolViolation, Refused
+from protocol.errors import ProtocolViolation, Refused
 from protocol.release.noise import NoNoise
 from protocol.release.rules import release
 from protocol.rows import EligibleRows
@@ -152,20 +152,10 @@ def open_result(session: Session, task: Incoming) -> Outgoing:
 
 def check_rechecked(session: Session, stage: str) -> None:
     """Whoever encrypted looked at consent again before layout, and not too long ago."""
-    ctx = session.ctx
     if not session.vault.has("rechecked"):
         raise ProtocolViolation(
             "equivocation",
             "the coordinator left out the last look at consent",
             next_step="do not trust this coordinator until its operator explains it",
         )
-    rechecked = float(session.vault.get("rechecked"))
-    if ctx.now() - rechecked > ctx.freshness:
-        raise Failed(
-            "consent_stale",
-            f"{ctx.now() - rechecked:.0f} s passed since consent was last checked, "
-            f"the window is {ctx.freshness:.0f} s",
-            party=ctx.name,
-            stage=stage,
-            next_step="run the job again, with fewer attributes or people",
-        )
+    admission.check_fresh(session, float(session.vault.get("rechecked")), stage)

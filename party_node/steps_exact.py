@@ -22,7 +22,7 @@ from party_node.exact_rounds import ExactRun, State
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import question as asked_of
-from protocol.errors import Failed, ProtocolViolation, Refused
+from protocol.errors import ProtocolViolation, Refused
 from protocol.kmeans.exact import codec, party
 from protocol.kmeans.exact.party import Labels
 from protocol.release.rules import REASONS, withheld_cells
@@ -138,7 +138,7 @@ def conclude(session: Session, task: Incoming) -> Outgoing:
     ctx = session.ctx
     session.check_admissions(task.matching("admit"))
     run, round_, state = _ended(session, task)
-    _check_fresh(session)
+    admission.check_fresh(session, float(session.vault.get("rechecked")), "conclude")
     labels, layout = run.labels(round_), run.layout
     reasons = _withheld(session, run, labels)
     sizes = party.sizes(run.own, labels, layout.k)
@@ -186,20 +186,6 @@ def _ended(session: Session, task: Incoming) -> tuple[ExactRun, int, State]:
     if not state.final:
         raise ProtocolViolation("equivocation", "the end was asked for before the last round")
     return run, round_, state
-
-
-def _check_fresh(session: Session) -> None:
-    ctx = session.ctx
-    passed = ctx.now() - float(session.vault.get("rechecked"))
-    if passed > ctx.freshness:
-        raise Failed(
-            "consent_stale",
-            f"{passed:.0f} s passed since consent was last checked, the window is "
-            f"{ctx.freshness:.0f} s",
-            party=ctx.name,
-            stage="conclude",
-            next_step="run the job again",
-        )
 
 
 def _withheld(session: Session, run: ExactRun, labels: Labels) -> npt.NDArray[np.int8]:

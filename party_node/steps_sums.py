@@ -20,7 +20,7 @@ from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
 from party_node.steps_terms import question as asked_of
 from party_node.sum_models import model_of
-from protocol.errors import Failed, ProtocolViolation
+from protocol.errors import ProtocolViolation
 from protocol.paillier import proof as key_proof
 from protocol.paillier.keys import PublicKey
 from protocol.release.noise import NoNoise
@@ -71,7 +71,7 @@ def ask(session: Session, task: Incoming) -> Outgoing:
         turn = model.begin()
     else:
         before = _turn(session, round_ - 1)
-        _check_fresh(session)
+        admission.check_fresh(session, float(session.vault.get("summed-at")), "ask")
         spec = SumSpec(model.outputs(before.question), session.spec.parties, session.key_bits)
         total = codec.total_body(task.framed("total", codec.TOTAL), spec)
         totals = open_total(spec, session.ctx.kernel, session.paillier_key, total)
@@ -96,21 +96,6 @@ def _turn(session: Session, round_: int) -> Turn:
     if result is not None:
         raise ProtocolViolation("equivocation", "a round was asked for after the last one")
     return Turn(state, question)
-
-
-def _check_fresh(session: Session) -> None:
-    """Consent was looked at in this round's sum; a total that comes late is not opened."""
-    ctx = session.ctx
-    passed = ctx.now() - float(session.vault.get("summed-at"))
-    if passed > ctx.freshness:
-        raise Failed(
-            "consent_stale",
-            f"{passed:.0f} s passed since consent was last checked, the window is "
-            f"{ctx.freshness:.0f} s",
-            party=ctx.name,
-            stage="ask",
-            next_step="run the job again, with fewer columns or people",
-        )
 
 
 def add(session: Session, task: Incoming) -> Outgoing:
