@@ -119,8 +119,9 @@ def _read_note(path: Path) -> str:
             raise BadInput(f"{path}: is too long for a checkpoint")
         return data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BadInput(
-            f"{path}: a kept checkpoint cannot be read ({error})",
+            f"{path}: a kept checkpoint cannot be read ({why})",
             next_step="name a file that holds one checkpoint, as the log served it",
         ) from error
 
