@@ -132,12 +132,14 @@ def test_keys_are_on_no_command_line_and_in_no_environment(kernel: PoolKernel) -
 
 
 PARENT = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from protocol.paillier.keys import insecure_generate
 from protocol.paillier.pool import PoolKernel, _private
 from protocol.paillier.workers import Task
 
 if __name__ == "__main__":
+    # A shell's background job ignores SIGINT, and so would everything that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     kernel = PoolKernel.start(processes=2)
     key = insecure_generate(2048, os.urandom)
     kernel.prepare(key, 100)
