@@ -10,23 +10,18 @@ k-means on the pooled table.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]
-Counts = npt.NDArray[np.int64]
 # People at once: they stay in the cache, and are too few for the linear algebra's own threads,
-# which wait for each other; blocks of chunks go side by side instead.
+# which wait for each other.  Threads over chunks are slower than one: each call is so short that
+# they wait for the interpreter (a third of a million people: 35 ms with one, 46 ms with two).
 CHUNK = 1 << 12
-BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -52,16 +47,11 @@ class Points:
         """What a step of each feature adds to a weighted distance."""
         return np.asarray(self.unit * np.sqrt(self.weight))
 
-    def blocks(self) -> list[range]:
-        """People by position, in blocks that threads share out."""
-        n = len(self)
-        return [range(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-
-    def chunks(self, block: range) -> Iterator[Floats]:
+    def chunks(self) -> Iterator[Floats]:
         """float64[d, people] of integers whose sums over the chunk are exact in float64."""
         size = max(1, min(CHUNK, (1 << 52) // max(1, self.reach)))
-        for start in range(block.start, block.stop, size):
-            end = min(start + size, block.stop)
+        for start in range(0, len(self), size):
+            end = min(start + size, len(self))
             rows = np.empty((len(self.features), end - start))
             for j, (feature, middle) in enumerate(zip(self.features, self.middle, strict=True)):
                 np.subtract(feature[start:end], middle, out=rows[j])
@@ -87,11 +77,7 @@ def nearest(rows: Floats, centres: Floats, scale: Floats) -> Labels:
 
 def labels(points: Points, centres: Floats) -> Labels:
     """int32[n]."""
-
-    def part(block: range) -> list[Labels]:
-        return [nearest(rows, centres, points.scale) for rows in points.chunks(block)]
-
-    found = [near for part in _shared_out(points, part) for near in part]
+    found = [nearest(rows, centres, points.scale) for rows in points.chunks()]
     return np.concatenate([*found, np.zeros(0, np.int32)])
 
 
@@ -107,47 +93,22 @@ def step(points: Points, centres: Floats) -> Step:
     """Exact counts and sums of the rows nearest to each centre."""
     k, d = centres.shape
     numbers = np.arange(k, dtype=np.int32)[:, None]
-
-    def part(block: range) -> Step:
-        counts, sums = np.zeros(k, dtype=np.int64), [0] * (k * d)
-        for rows in points.chunks(block):
-            belongs = (numbers == nearest(rows, centres, points.scale)).astype(np.float64)
-            counts += belongs.sum(axis=1).astype(np.int64)
-            found = (belongs @ rows.T).ravel().tolist()
-            sums = [total + int(value) for total, value in zip(sums, found, strict=True)]
-        return Step(counts.tolist(), sums)
-
-    parts = _shared_out(points, part)
-    return Step(
-        [sum(column) for column in zip([0] * k, *(one.counts for one in parts), strict=True)],
-        [sum(column) for column in zip([0] * (k * d), *(one.sums for one in parts), strict=True)],
-    )
+    counts, sums = np.zeros(k, dtype=np.int64), [0] * (k * d)
+    for rows in points.chunks():
+        belongs = (numbers == nearest(rows, centres, points.scale)).astype(np.float64)
+        counts += belongs.sum(axis=1).astype(np.int64)
+        part = (belongs @ rows.T).ravel().tolist()
+        sums = [total + int(value) for total, value in zip(sums, part, strict=True)]
+    return Step(counts.tolist(), sums)
 
 
 def closest(points: Points, centres: Floats) -> tuple[list[int], Floats]:
     """People per centre, and each row's weighted squared distance to its own."""
     k = len(centres)
-    weight = points.scale[:, None]
-
-    def part(block: range) -> tuple[Counts, Floats]:
-        counts, found = np.zeros(k, dtype=np.int64), []
-        for rows in points.chunks(block):
-            near = nearest(rows, centres, points.scale)
-            counts += np.bincount(near, minlength=k)
-            gap = (rows - centres.T[:, near]) * weight
-            found.append(np.einsum("dn,dn->n", gap, gap))
-        return counts, np.concatenate(found)
-
-    parts = _shared_out(points, part)
-    counts = sum((counts for counts, _ in parts), np.zeros(k, dtype=np.int64))
-    return counts.tolist(), np.concatenate([*(gaps for _, gaps in parts), np.zeros(0)])
-
-
-def _shared_out(points: Points, part: Callable[[range], T]) -> list[T]:
-    """part of every block, in their order, on all cores."""
-    blocks = points.blocks()
-    threads = min(len(blocks), len(os.sched_getaffinity(0)))
-    if threads < 2:
-        return [part(block) for block in blocks]
-    with ThreadPoolExecutor(threads, "assent-kmeans") as pool:
-        return list(pool.map(part, blocks))
+    counts, found = np.zeros(k, dtype=np.int64), [np.zeros(0)]
+    for rows in points.chunks():
+        near = nearest(rows, centres, points.scale)
+        counts += np.bincount(near, minlength=k)
+        gap = (rows - centres.T[:, near]) * points.scale[:, None]
+        found.append(np.einsum("dn,dn->n", gap, gap))
+    return counts.tolist(), np.concatenate(found)

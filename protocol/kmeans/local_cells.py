@@ -234,7 +234,7 @@ class _Rows:
         sums, squares = np.zeros((c, d), dtype=np.int64), np.zeros((c, d), dtype=np.int64)
         codes = [np.zeros(0, dtype=np.int32)]
         at = centres * self._sensitivity
-        for rows in points.chunks(range(len(points))):
+        for rows in points.chunks():
             near = nearest(rows, at, points.scale)
             belongs = (np.arange(c, dtype=np.int32)[:, None] == near).astype(np.float64)
             part = np.rint(rows * (step * UNIT)[:, None])

@@ -1,4 +1,4 @@
-"""A Lloyd step in chunks, blocks and threads beside the plainest one there is."""
+"""A Lloyd step in chunks beside the plainest one there is."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from protocol.kmeans.lloyd import Points
 
 
 @pytest.mark.parametrize("people", [0, 1, 99, 100, 1_234])
-@pytest.mark.parametrize("cores", [1, 3])
-def test_blocks_and_threads_give_what_a_plain_loop_gives(
-    people: int, cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunks_give_what_a_plain_loop_gives(people: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lloyd, "CHUNK", 32)
-    monkeypatch.setattr(lloyd, "BLOCK", 100)
-    monkeypatch.setattr(lloyd.os, "sched_getaffinity", lambda _: set(range(cores)))
     rng = np.random.default_rng(people)
     raw = rng.integers(0, 50, (people, 3))  # coarse: many ties
     unit, weight = np.array([1.0, 0.5, 0.1]), np.array([1.0, 4.0, 1.0])
