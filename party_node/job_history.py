@@ -68,6 +68,10 @@ class JobHistory:
         with engine.begin() as db:
             _META.create_all(db)
 
+    def prepare(self) -> None:
+        """Numbers the people of today's table now: the first job need not wait for it."""
+        self._numbered()
+
     # -- jobs --------------------------------------------------------------------------------
 
     def keep(
@@ -176,8 +180,11 @@ class JobHistory:
     def _people(self, rows: npt.NDArray[np.int64]) -> BitMap:
         numbers = self._numbered()
         inside = rows[rows < numbers.shape[1]]
-        found = np.unique(numbers[:, inside])
-        return BitMap(found[found >= 0].astype(np.uint32))
+        found = numbers[:, inside]
+        # Flags instead of sorting: a million rows are usual.
+        there = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.bool_)
+        there[found[found >= 0]] = True
+        return BitMap(np.flatnonzero(there).astype(np.uint32))
 
     def _numbered(self) -> npt.NDArray[np.int64]:
         """The numbers of today's table; new pseudonyms get the next ones."""

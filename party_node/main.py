@@ -176,6 +176,7 @@ async def _serve(
             gate, data, trust, keys.storage, list(party.ids), dataset, node.ctx.job_history.renamed
         )
         await import_consents(gate, party)
+        await asyncio.to_thread(node.ctx.job_history.prepare)
 
     importing = asyncio.create_task(record())
     await asyncio.wait([importing, waiter], return_when=asyncio.FIRST_COMPLETED)
