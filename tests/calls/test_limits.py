@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import grpc.aio
 import pytest
 
 from consent.errors import details_of_error, error_of_details
+from consent.portal.port import END_MS, Tag
 from party_node import bulk_import
 from protocol.errors import BadInput, Failed, ProtocolViolation
 from protocol.transport import codec
@@ -140,6 +142,14 @@ def test_the_words_of_an_error_always_arrive() -> None:
     told = error_of_details(details)
     assert told is not None
     assert told.info.code == "bad_record"
+
+
+def test_a_node_answers_with_moments_that_a_calendar_has() -> None:
+    """One beyond was an error of ours on the pages of every customer of that node."""
+    last = Tag("tier", "label", "purchases", MARK, "table", END_MS - 1)
+    assert datetime.fromtimestamp(last.since_ms / 1000, UTC).year == 9999
+    with pytest.raises(ProtocolViolation):
+        Tag("tier", "label", "purchases", MARK, "table", END_MS)
 
 
 @pytest.mark.parametrize(
