@@ -17,8 +17,9 @@ from consent.portal.port import END_MS, Tag
 from party_node import bulk_import
 from protocol.errors import BadInput, Failed, ProtocolViolation
 from protocol.transport import codec
-from protocol.wire import consent_pb2, coordinator_pb2, node_pb2
+from protocol.wire import consent_pb2, coordinator_pb2, node_pb2, portal_pb2
 from tests.calls.bent import MARK, METHODS
+from tests.calls.consent_servers import portal
 from tests.calls.coordinator_server import coordinator
 from tests.calls.server import Server
 from tests.consent import made, served
@@ -56,6 +57,19 @@ async def test_a_call_of_the_coordinator_takes_a_bounded_part_of_it(tmp_path: Pa
             with pytest.raises(Failed) as refused:
                 await asked(server, name, request)
             assert refused.value.info.code == "bad_message", name
+
+
+async def test_a_node_that_waits_for_no_number_of_seconds_is_not_there_for_ever(
+    tmp_path: Path,
+) -> None:
+    request = portal_pb2.PortalLeaseRequest(wait_seconds=float("nan"))
+    async with portal(tmp_path) as server:
+        lease = server.channels["retailer"].unary_unary(
+            METHODS["Portal/Lease"].path, request_serializer=type(request).SerializeToString
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await lease(request, timeout=20)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_what_a_party_hands_to_others_through_the_coordinator_is_checked(
