@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +37,9 @@ BITS, PARTIES = 2048, ("a", "b", "c")
 
 @dataclass
 class Federation:
-    """Key, seeds and a clock per part of a round; bytes that the parties send."""
+    """Kernels of the parties, the first one's key, a clock per part of a round; bytes sent."""
 
-    kernel: Kernel
+    kernels: Mapping[str, Kernel]
     key: PrivateKey
     seconds: dict[str, float] = field(default_factory=dict)
     sent: int = 0
@@ -51,26 +51,29 @@ class Federation:
         yield
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started
 
-    def total(self, outputs: tuple[Output, ...], vectors: Mapping[str, Vector]) -> Vector:
-        """One round, as the parties, the coordinator and the requester do it."""
+    def total(
+        self, outputs: tuple[Output, ...], vectors: Mapping[str, Vector], rounds: int = 1
+    ) -> Vector:
+        """One round of so many, as the parties, the coordinator and the requester do it."""
         spec = SumSpec(outputs, PARTIES, self.key.public.bits)
         shared = Secret(bytes(32))  # the same work as with one seed per pair
         about, n = str(self.rounds).encode(), self.key.public.n
         self.rounds += 1
+        later = (rounds - self.rounds) * spec.ciphertexts
         uploads = []
         for party in PARTIES:
             with self.timed("encrypt"):
                 seeds = dict.fromkeys(PARTIES, shared)
                 mine = masks(party, PARTIES, seeds, about, n, spec.ciphertexts)
                 uploads.append(
-                    protect(spec, self.kernel, self.key.public, vectors[party], mine, NoNoise(),
-                            os.urandom)
+                    protect(spec, self.kernels[party], self.key.public, vectors[party], mine,
+                            NoNoise(), os.urandom, later)
                 )  # fmt: skip
             self.sent += uploads[-1].nbytes
         with self.timed("multiply"):
             product = multiply(n, uploads)
         with self.timed("open"):
-            return open_total(spec, self.kernel, self.key, product)
+            return open_total(spec, self.kernels[PARTIES[0]], self.key, product)
 
     def run(self, model: Model, rows: Mapping[str, EligibleRows]) -> Any:
         """All rounds of a model; its result."""
@@ -80,7 +83,7 @@ class Federation:
             for party in PARTIES:
                 with self.timed("vector"):
                     vectors[party] = model.vector(turn.question, party, rows[party])
-            totals = self.total(model.outputs(turn.question), vectors)
+            totals = self.total(model.outputs(turn.question), vectors, model.rounds)
             turn = model.advance(turn, totals)
         return turn.result
 
@@ -203,9 +206,10 @@ def run(quick: bool) -> list[Row]:
         lambda federation: ltv(federation, people // 10),
     )
     found = []
-    with choose("").start() as kernel:
+    with ExitStack() as started:
+        kernels = {party: started.enter_context(choose("").start()) for party in PARTIES}
         for part in parts:
-            found += part(Federation(kernel, key))
+            found += part(Federation(kernels, key))
     return found
 
 

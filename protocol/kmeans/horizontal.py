@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.errors import Refused
-from protocol.kmeans.lloyd import Floats, Points, closest, labels, step
+from protocol.kmeans.lloyd import closest, labels, step
+from protocol.kmeans.points import Floats, Points
 from protocol.kmeans.starts import spread_starts
 from protocol.release.noise import NANO, NoiseScale, noise_scale
 from protocol.release.rules import REASONS, withheld_cells
@@ -345,7 +346,8 @@ class Horizontal:
         for scale in self._scales:
             values, null = self._values(party, scale, rows)
             columns.append(values)
-            known &= ~null
+            if null.any():
+                known &= ~null
         if not known.all():
             columns = [column[known] for column in columns]
         reach = max(scale.sensitivity for scale in self._scales)
