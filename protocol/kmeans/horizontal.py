@@ -305,6 +305,9 @@ class Horizontal:
                 best[k] = run
         models = [self._model(turn, run, totals[2 * run], inertias[run]) for run in best.values()]
         shown = models[0]
+        if self.ground.noise:  # in the table's units, which only the scaling's answer settles
+            per_person = self._noise(1 << INERTIA_BITS, Fraction(1, 2))
+            shown |= {"inertia_sigma": per_person.sigma * sqrt(len(self.ground.parties)) * unit}
         if len(models) > 1:
             shown = shown | {"by_k": [{"k": m["k"], "inertia": m["inertia"]} for m in models]}
         chosen = turn.question["centres"][next(iter(best.values()))]
