@@ -74,8 +74,11 @@ OPENINGS = sa.Table(
     sa.Index("openings_subject", "origin", "subject"),
 )  # fmt: skip
 APPEND_ONLY = ("entries",)
-_LAST = sa.select(CHECKPOINTS.c.log, sa.func.max(CHECKPOINTS.c.size).label("size"))
-_LAST = _LAST.group_by(CHECKPOINTS.c.log).subquery()
+_LAST = (
+    sa.select(CHECKPOINTS.c.log, sa.func.max(CHECKPOINTS.c.size).label("size"))
+    .group_by(CHECKPOINTS.c.log)
+    .subquery()
+)
 # Each log's name and its newest note.
 _NEWEST = sa.select(LOGS.c.origin, CHECKPOINTS.c.note).where(
     LOGS.c.id == CHECKPOINTS.c.log,
