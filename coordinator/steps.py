@@ -234,6 +234,7 @@ class StepBoard:
         self, party: str, key: StepKey, sha256: bytes, size: int, signature: bytes
     ) -> None:
         """Rule 5: compare-and-swap; late and repeated completions are accepted."""
+        self._owned(party, key)  # no lock is kept for a step that does not exist
         async with self._lock(key):
             row = self._owned(party, key)
             if row.state == DONE:
@@ -306,6 +307,8 @@ class StepBoard:
         source = self._require(ref.key)
         reader = await asyncio.to_thread(self._open, source)
         try:
+            if offset > reader.size:
+                raise ProtocolViolation("bad_message", "a download begins behind its end")
             while block := await asyncio.to_thread(reader.read, offset, CHUNK):
                 yield block
                 offset += len(block)

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from party_node.store import NodeStore, StoredOutput, instance_id
 from party_node.transfer import Early, disk_words, fetch, keep, patiently, send
+from protocol.defects import defect
 from protocol.encoding import length_prefixed, sha256
 from protocol.errors import AssentError, ErrorInfo, Failed, ProtocolViolation
 from protocol.transport.digest import step_digest
@@ -218,8 +219,8 @@ class Runner:
                 log.info("%s is over: %s", key, error.info.code)
             else:
                 await self._report(key, error.info, error.status)
-        except Exception:  # a handler's bug ends its job in words, not the node
-            log.exception("step %s", key)
+        except Exception as error:  # a handler's bug ends its job in words, not the node
+            log.error("step %s broke: %s", key, defect(error))
             words = "the node met an error in its own code; its log has the details"
             await self._report(key, ErrorInfo("internal", words), Failed.status)
         finally:
@@ -242,8 +243,8 @@ class Runner:
         log.warning("%s: %s (%s)", key, placed.code, status)
         try:
             said = await asyncio.to_thread(self._outgoing_error, key, placed)
-        except Exception:  # the words may not leave then, the fact that the step failed must
-            log.exception("sealing the error of %s", key)
+        except Exception as broken:  # the words may not leave then, that the step failed must
+            log.error("sealing the error of %s broke: %s", key, defect(broken))
             said = replace(placed, cause="see this party's own record", next_step="")
         try:
             await patiently(lambda: self._port.fail(key, said, status), pause=self._pace.retry)
@@ -372,8 +373,8 @@ class Runner:
         try:
             await asyncio.to_thread(self._on_ended, status)
             await asyncio.to_thread(self._store.close_job, status.id)
-        except Exception:  # the job stays open here and is wiped at the next start
-            log.exception("end of job %s", status.id)
+        except Exception as error:  # the job stays open here and is wiped at the next start
+            log.error("the end of job %s broke: %s", status.id, defect(error))
             return
         shutil.rmtree(self._outputs / status.id, ignore_errors=True)
         self._ending.pop(status.id, None)
