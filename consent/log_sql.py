@@ -80,7 +80,7 @@ _LAST = (
     .subquery()
 )
 # Each log's name and its newest note.
-_NEWEST = sa.select(LOGS.c.origin, CHECKPOINTS.c.note).where(
+_NEWEST_NOTES = sa.select(LOGS.c.origin, CHECKPOINTS.c.note).where(
     LOGS.c.id == CHECKPOINTS.c.log,
     CHECKPOINTS.c.log == _LAST.c.log,
     CHECKPOINTS.c.size == _LAST.c.size,
@@ -223,7 +223,9 @@ class SqlLog:
                 if db.execute(ours.limit(1)).first() is not None:
                     found.append(f"table {table.name} has rows of a log that does not exist")
             # A log under a name that is not its own would be made anew when it is asked for.
-            if any(str(note).partition("\n")[0] != origin for origin, note in db.execute(_NEWEST)):
+            if any(
+                str(note).partition("\n")[0] != origin for origin, note in db.execute(_NEWEST_NOTES)
+            ):
                 found.append("a log is filed under another name than its checkpoints have")
         return found
 
