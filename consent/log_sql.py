@@ -74,6 +74,17 @@ OPENINGS = sa.Table(
     sa.Index("openings_subject", "origin", "subject"),
 )  # fmt: skip
 APPEND_ONLY = ("entries",)
+_LAST = (
+    sa.select(CHECKPOINTS.c.log, sa.func.max(CHECKPOINTS.c.size).label("size"))
+    .group_by(CHECKPOINTS.c.log)
+    .subquery()
+)
+# Each log's name and its newest note.
+_NEWEST_NOTES = sa.select(LOGS.c.origin, CHECKPOINTS.c.note).where(
+    LOGS.c.id == CHECKPOINTS.c.log,
+    CHECKPOINTS.c.log == _LAST.c.log,
+    CHECKPOINTS.c.size == _LAST.c.size,
+)
 # What every commit asks is built once: making a statement costs more than asking it.
 _LOG: sa.BindParameter[int] = sa.bindparam("log")
 _START: sa.BindParameter[int] = sa.bindparam("start")
@@ -213,6 +224,11 @@ class SqlLog:
                 ours = sa.select(table.c.log).where(~table.c.log.in_(sa.select(LOGS.c.id)))
                 if db.execute(ours.limit(1)).first() is not None:
                     found.append(f"table {table.name} has rows of a log that does not exist")
+            # A log under a name that is not its own would be made anew when it is asked for.
+            if any(
+                str(note).partition("\n")[0] != origin for origin, note in db.execute(_NEWEST_NOTES)
+            ):
+                found.append("a log is filed under another name than its checkpoints have")
         return found
 
     @contextmanager

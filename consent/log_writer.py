@@ -26,6 +26,7 @@ from consent.note import add_signatures, parse_note, signature_lines
 from consent.policy import CheckedCheckpoint, Policy, check_checkpoint
 from consent.records import RecordBatch
 from consent.witness import AddCheckpoint, StaleSize
+from protocol.defects import defect
 from protocol.errors import AssentError, Failed, ProtocolViolation, Refused
 
 _LOG = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ class LogWriter:
             except Exception as error:  # the thread answers its callers and lives on
                 known = error if isinstance(error, AssentError) else None
                 if known is None:
-                    _LOG.exception("the writer of log %s failed", self._log.origin)
+                    _LOG.error("the writer of log %s broke: %s", self._log.origin, defect(error))
                 elif not batch:
                     _LOG.error("heartbeat of log %s: %s", self._log.origin, known)
                 for one in batch:

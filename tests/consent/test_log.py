@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -318,28 +317,6 @@ def test_the_log_as_files(stores: Stores) -> None:
 
 
 # -- damage ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE logs SET size = size - 1",
-        "UPDATE logs SET root = zeroblob(32)",
-        "UPDATE tiles SET hashes = zeroblob(length(hashes))",
-        "DELETE FROM tiles",
-        "DELETE FROM entries WHERE 1 = 0; DROP TRIGGER entries_no_update; "
-        "UPDATE entries SET leaf = cast(replace(leaf, '1', '2') AS blob); DELETE FROM checkpoints",
-        "UPDATE checkpoints SET note = replace(note, '5', '6')",
-    ],
-)
-def test_a_damaged_store_is_not_signed_again(tmp_path: Path, damage: str) -> None:
-    stores = logs.sqlite(tmp_path / "log")
-    stores.log().append(logs.consents("a", 5))
-    raw = sqlite3.connect(tmp_path / "log" / "log.db")
-    raw.executescript(damage)
-    raw.close()
-    with pytest.raises(Failed, match="log_corrupt"):
-        stores.log()
 
 
 def test_databases_of_other_kinds_are_refused() -> None:
