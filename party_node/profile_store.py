@@ -250,8 +250,14 @@ class ProfileStore:
         more = [id_column(kind) for kind in event.ids] + [field_column(f) for f in event.fields]
         fresh = ""
         if event.id is not None:
+            # Of all keys only those that arrive: the small side, not everything ever ingested,
+            # is what is kept to compare with.
+            db.execute(
+                "create or replace temp table known as select key "  # noqa: S608
+                f"from {target} where key in (select key from staged)"
+            )
             fresh = (
-                f"where e.key not in (select key from {target} where key is not null) "  # noqa: S608
+                "where e.key not in (select key from known) "
                 "qualify row_number() over (partition by e.key order by e.number) = 1"
             )
         joined = f"from staged e {_identities(event)} {fresh}"

@@ -114,10 +114,9 @@ class TagValues:
                 loaded = self._models(db, names)
                 query = refresh_query(self._tags, names, self._sources, as_of, touched=True)
                 db.execute(f"create or replace temp table fresh as {query}")
-                sets = ", ".join(f"{tag_column(n)} = fresh.{tag_column(n)}" for n in names)
-                db.execute(
-                    f"update tag_values set {sets} from fresh where tag_values.row = fresh.row"  # noqa: S608
-                )
+                # A hundred times as fast as an update of that many columns.
+                db.execute("delete from tag_values where row in (select row from fresh)")
+                db.execute("insert into tag_values by name select * from fresh")
             row = first(
                 db, "select count(*) from people where person in (select person from touched)"
             )
