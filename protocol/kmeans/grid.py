@@ -22,7 +22,7 @@ import numpy.typing as npt
 from protocol.crosstab.spec import AttributeSpec, CrosstabSpec
 from protocol.crosstab.totals import NoisyTotals
 from protocol.kmeans.grid_points import moved
-from protocol.kmeans.lloyd import Floats
+from protocol.kmeans.points import Floats
 from protocol.release.noise import NoiseSource, draw
 from protocol.release.rules import BELOW, REASONS, withheld_cells
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocol.kmeans.lloyd import Floats
+from protocol.kmeans.points import Floats
 
 _MOST = 0.99  # a canonical correlation; noise can make it larger than one
 _LEAST = 1e-3  # of the largest variance of a direction: less is rounding
