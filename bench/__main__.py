@@ -98,6 +98,12 @@ def tags(quick: bool) -> list[Row]:
     return tags_bench.run(50_000, 250_000) if quick else tags_bench.run(1_000_000, 5_000_000)
 
 
+def model_tags(quick: bool) -> list[Row]:
+    from bench import model_tags_bench
+
+    return model_tags_bench.run(50_000 if quick else 1_000_000)
+
+
 def sums(quick: bool) -> list[Row]:
     from bench.sums_bench import run
 
@@ -145,8 +151,9 @@ class Part:
 PARTS = {
     "paillier": Part(paillier), "psi": Part(psi), "psi-service": Part(psi_service),
     "jobs": Part(jobs), "slow-link": Part(slow_link), "gate": Part(gate), "portal": Part(portal),
-    "tags": Part(tags), "sums": Part(sums), "exact": Part(exact), "grid": Part(grid),
-    "lookalike": Part(lookalike), "log": Part(log), "withdrawal": Part(withdrawal),
+    "tags": Part(tags), "model-tags": Part(model_tags), "sums": Part(sums), "exact": Part(exact),
+    "grid": Part(grid), "lookalike": Part(lookalike), "log": Part(log),
+    "withdrawal": Part(withdrawal),
     "large-crosstab": Part(large_crosstab, LARGE), "large-keyed": Part(large_keyed, LARGE),
 }  # fmt: skip
 
