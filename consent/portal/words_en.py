@@ -102,6 +102,8 @@ WORDS = {
     "problem_ledger": "The ledger does not answer right now, so what you allowed at {party} "
     "cannot be shown. Please try again later.",
     "problem_not_kept": "{party} cannot answer this yet. Please ask there directly.",
+    "problem_absent": "{party} has no record of you in its table any more. What was decided and "
+    "asked for is still here: see “History and receipts” and “My rights”.",
     "problem_shared": "Several customers of {party} share this address, so nothing personal is "
     "shown here. Please ask at {party} directly.",
     # data

@@ -85,6 +85,8 @@ WORDS = {
     "problem_silent": "{party} 目前没有响应，请稍后再试。",
     "problem_ledger": "账本目前没有响应，无法显示您在 {party} 的授权，请稍后再试。",
     "problem_not_kept": "{party} 暂时无法提供此项信息，请直接向其查询。",
+    "problem_absent": "{party} 的数据表中已没有您的记录。"
+    "以往的决定和请求仍在“记录与凭证”和“我的权利”中。",
     "problem_shared": "{party} 有多位客户共用这个地址，因此这里不显示个人信息。"
     "请直接向 {party} 查询。",
     "data_lead": "直接来自各公司自己的计算机，只给您看。",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+from dataclasses import replace
 
 import httpx
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.portal.rights import safe_cell
 from consent.purposes import CATEGORIES, Flag, State
-from tests.consent.portal.fakes import BO, ROW, Made, make, told
+from tests.consent import made as records
+from tests.consent.portal.fakes import BO, ROW, Made, make, subject_of, told
 
 
 async def _switched_on(browser: httpx.AsyncClient) -> int:
@@ -146,6 +150,29 @@ def test_erasing_takes_everything_back_first_and_needs_a_yes() -> None:
         assert "Erase" in (await browser.get("/rights")).text
 
     told(story)
+
+
+def test_who_is_no_customer_any_more_sees_what_was_decided_and_can_take_it_back() -> None:
+    made = make()
+    made.nodes.absent = {"media", "bank"}
+    subject = np.frombuffer(subject_of("media", BO), np.uint8).reshape(1, 32)
+    said = replace(records.batch(["x"], "given", records.scope("retailer")), subjects=subject)
+    asyncio.run(made.ledger.append_for("media", said))
+
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        page = (await browser.get("/permissions")).text
+        assert "media has no record of you in its table any more" in page
+        assert 'aria-checked="true"' in page
+        assert "Does not know this address: bank." in page  # nothing is kept there either
+        assert "media has no record of you" in (await browser.get("/data")).text
+        assert "/history/receipt/media/0" in (await browser.get("/history")).text
+        await browser.post("/permissions/withdraw-all", data={"csrf": csrf, "party": ""})
+        assert 'aria-checked="true"' not in (await browser.get("/permissions")).text
+        await browser.post("/rights/erase", data={"csrf": csrf, "party": "media", "sure": "yes"})
+        assert ("media", subject.tobytes()) in made.ledger.erased
+        assert "Erase" in (await browser.get("/rights")).text
+
+    told(story, made, BO)
 
 
 def test_a_shared_address_shows_no_tags() -> None:
