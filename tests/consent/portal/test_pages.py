@@ -71,12 +71,16 @@ def test_a_withdrawal_that_was_not_recorded_is_not_called_one() -> None:
         made.ledger.silent = True
         await browser.post("/permissions/withdraw-all", data={"csrf": csrf})
         page = (await browser.get("/permissions")).text
-        assert "could not be recorded at: retailer, media" in page
+        assert "No confirmation came from: retailer, media" in page
         assert "Everything is withdrawn" not in page
+        # What is not known is not called "nothing", and withdrawing stays as near as ever.
+        for wrong in ("0 of 0 on", "on now: 0", "nothing for you to decide"):
+            assert wrong not in page
+        assert "Withdraw all at retailer" in page
         form = {"csrf": csrf, **ROW, "action": "withdraw"}
         answer = await browser.post("/permissions/set", data=form)
         assert answer.status_code == 503
-        assert "Nothing was changed" in answer.text
+        assert "whether it was recorded" in answer.text
 
     told(story)
 
@@ -111,6 +115,51 @@ def test_an_objection_holds_until_the_person_allows_something() -> None:
         assert "you object to this use" in page
         await browser.post("/permissions/set", data=form | {"action": "give"})
         assert await _switched_on(browser) == 1
+
+    told(story)
+
+
+def test_a_request_without_its_tag_says_so_and_keeps_what_was_written() -> None:
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        form = {"csrf": csrf, "party": "media", "right": "hide", "tag": " ", "words": "to my boss"}
+        answer = await browser.post("/rights/file", data=form)
+        assert answer.status_code == 422
+        assert 'aria-invalid="true"' in answer.text
+        assert ">to my boss</textarea>" in answer.text
+        assert "<option selected>media" in answer.text
+        assert 'value="hide" required checked' in answer.text
+        assert made.nodes.tickets == {}
+
+    told(story)
+
+
+def test_what_a_company_says_was_allowed_names_its_source_and_a_rare_value_its_word() -> None:
+    made = make()
+    subject = np.frombuffer(subject_of("retailer", BO), np.uint8).reshape(1, 32)
+    said = replace(records.batch(["x"], "given", records.scope("media")), subjects=subject)
+    asyncio.run(made.ledger.append_for("retailer", said))
+    (tag,) = made.nodes.people["retailer", BO]
+    made.nodes.people["retailer", BO] = [replace(tag, value="other")]
+
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        page = (await browser.get("/permissions")).text
+        assert page.count("<span>from the company&#39;s records</span>") == 1
+        await browser.post("/permissions/set", data={"csrf": csrf, **ROW, "action": "give"})
+        assert "company&#39;s records" not in (await browser.get("/permissions")).text
+        assert "something else" in (await browser.get("/data")).text
+
+    told(story, made, BO)
+
+
+def test_a_session_that_ended_is_said_where_one_signs_in_again() -> None:
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        made.clock[0] += 3601
+        form = {"csrf": csrf, **ROW, "action": "give"}
+        answer = await browser.post("/permissions/set", data=form)
+        assert answer.headers["location"] == "/sign-in"
+        assert "Your session has ended." in (await browser.get("/sign-in")).text
+        assert "Your session has ended." not in (await browser.get("/sign-in")).text
+        assert made.ledger.appended == []
 
     told(story)
 
