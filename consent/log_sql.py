@@ -128,6 +128,17 @@ def origins(url: str) -> list[str]:
         engine.dispose()
 
 
+def opened_origins(url: str) -> list[str]:
+    """As `origins`, of the logs that have openings in a database."""
+    engine = open_url(url, PRIVATE, ())
+    try:
+        with failing_closed(), engine.connect() as db:
+            found = db.execute(sa.select(OPENINGS.c.origin).distinct())
+            return [str(row[0]) for row in found]
+    finally:
+        engine.dispose()
+
+
 class SqlLog:
     """`LogStorage` of one log.  Blocking; safe from several threads and processes."""
 
