@@ -11,10 +11,13 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+import pyarrow as pa
 
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
@@ -35,7 +38,6 @@ from protocol.transport.probe import explain
 
 if TYPE_CHECKING:
     from party_node.node import Node
-    from party_node.profile_desk import ProfileDesk
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two knocks
 _log = logging.getLogger("assent.node")
@@ -58,12 +60,19 @@ def run(
             f"{collaboration_file}: has no card of {party.name}",
             next_step=f"it has {', '.join(collaboration.parties)}; join the cards again",
         )
+    if ingest and not party.events:
+        raise BadInput(
+            f"{party_file}: declares no events that --ingest could take",
+            next_step="add events: to it, or leave --ingest out",
+        )
     keys = load_kit(keys_folder, collaboration.parties[party.name].card())
     arithmetic = choose(os.environ.get(VARIABLE, ""))
     _log.info("arithmetic: %s", arithmetic.describe())
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(data)
+    listening = None
     try:
+        listening = _bound(ingest) if ingest else None
         # Before grpc starts its threads: a pool's processes must not inherit them.
         with arithmetic.start() as kernel:
             asyncio.run(
@@ -74,13 +83,21 @@ def run(
                     data,
                     kernel,
                     sandbox=sandbox,
-                    ingest=ingest,
+                    listening=listening,
                     window=window,
                     new_log=new_log,
                 )
             )
     finally:
+        if listening is not None:
+            listening.close()
         lock.close()
+
+
+def _bound(port: int) -> socket.socket:
+    from party_node.ingest_http import bound  # late: few nodes take events so
+
+    return bound(port)
 
 
 def _lock(data: Path) -> TextIO:
@@ -99,7 +116,7 @@ def _lock(data: Path) -> TextIO:
 
 async def _serve(
     party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: Kernel,
-    *, sandbox: bool, ingest: int, window: float, new_log: bool,
+    *, sandbox: bool, listening: socket.socket | None, window: float, new_log: bool,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
     from consent.trust import Trust, witness_signer
@@ -107,7 +124,7 @@ async def _serve(
     from party_node.console.serve import serving_console
     from party_node.control import serve
     from party_node.desk import Desk
-    from party_node.new_log import carry, set_aside
+    from party_node.new_log import EarlierLogs, set_aside
     from party_node.node import Node
     from party_node.profile import Profile
     from party_node.profile_desk import ProfileDesk
@@ -170,11 +187,19 @@ async def _serve(
     waiter = asyncio.create_task(stop.wait())
     state["doing"] = "recording consents"
 
+    earlier = EarlierLogs(
+        gate,
+        consent_port,
+        data,
+        trust,
+        keys.storage,
+        node.ctx.rights,
+        node.ctx.job_history.renamed,
+    )
+
     async def record() -> None:
         # What people have said counts before what a file says of them.
-        await carry(
-            gate, data, trust, keys.storage, list(party.ids), dataset, node.ctx.job_history.renamed
-        )
+        await earlier.carry({kind: dataset.all_identifiers(kind) for kind in party.ids})
         await import_consents(gate, party)
         await asyncio.to_thread(node.ctx.job_history.prepare)
 
@@ -189,8 +214,11 @@ async def _serve(
             tasks.append(asyncio.create_task(answer_people(node, collaboration, keys)))
         if profile is not None:
             tasks.append(asyncio.create_task(profile.follow()))
-        if ingest:
-            tasks.append(asyncio.create_task(take_events(profiles, data, ingest)))
+        if listening is not None:
+            from party_node import ingest_http
+
+            serving = ingest_http.serve(profiles, data, listening)
+            tasks.append(asyncio.create_task(serving))
         console = await stack.enter_async_context(
             serving_console(node.ctx, consent_port, witness, trust)
         )
@@ -205,6 +233,7 @@ async def _serve(
     await port.close()
     await consent_port.close()
     node.close()
+    earlier.close()
     witness.close()
     if profile is not None:
         profile.close()
@@ -219,7 +248,12 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
     from party_node.subject_requests import SubjectRequests, serve
 
     assert collaboration.portal is not None
-    ctx = node.ctx
+    ctx, loop = node.ctx, asyncio.get_running_loop()
+
+    def met(kind: str, address: str) -> None:
+        ids = pa.array([address], type=pa.string())
+        asyncio.run_coroutine_threadsafe(ctx.gate.met(kind, ids), loop).result()
+
     requests = SubjectRequests(
         party=ctx.party,
         others=[name for name in collaboration.parties if name != ctx.name],
@@ -229,6 +263,7 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
         history=ctx.job_history,
         loaded_ms=int(ctx.now() * 1000),
         now=time.monotonic,
+        met=met,
     )
     lease = PortalLease(collaboration.portal.card(), keys)
     try:
@@ -252,13 +287,6 @@ async def _reach(server: Card, keys: Keys, stop: asyncio.Event) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-async def take_events(profiles: ProfileDesk, data: Path, port: int) -> None:
-    """The endpoint for events on loopback, for as long as the node runs."""
-    from party_node import ingest_http
-
-    await ingest_http.serve(profiles, data, ingest_http.bound(port))
 
 
 async def import_consents(gate: NodeGate, party: Party) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from party_node.store import NodeStore, StoredOutput, instance_id
-from party_node.transfer import disk_words, fetch, keep, patiently, send
+from party_node.transfer import Early, disk_words, fetch, keep, patiently, send
 from protocol.defects import defect
 from protocol.encoding import length_prefixed, sha256
 from protocol.errors import AssentError, ErrorInfo, Failed, ProtocolViolation
@@ -64,7 +64,9 @@ class StepTask:
     params: the step's public parameters.  inputs: by the name the protocol gave them.
     sealed: the requester's proposal to this party.  workdir: an empty folder that is removed
     after the step; write the output inside it.  progress(done, total): call it from any
-    thread, it is cheap.  cancelled: set when the job ended; a long loop looks at it.
+    thread, it is cheap.  grew(path, size): the first `size` bytes of the output's file may
+    leave before it is committed; only for what `steps.Outgoing.early` says.
+    cancelled: set when the job ended; a long loop looks at it.
     """
 
     key: StepKey
@@ -76,6 +78,7 @@ class StepTask:
     sealed: bytes
     workdir: Path
     progress: Callable[[int, int], None]
+    grew: Callable[[Path, int], None]
     cancelled: threading.Event
 
     @property
@@ -277,7 +280,8 @@ class Runner:
             )
 
     async def _made(self, active: _Active) -> StoredOutput:
-        """Inputs, handler, commit.  Nothing has left when this returns."""
+        """Inputs, handler, commit.  Nothing has left when this returns, but for the bytes of an
+        output that its handler let go early."""
         lease = active.lease
         folder = self._folder(lease.key)
         with disk_words():
@@ -291,20 +295,23 @@ class Runner:
             await fetch(self._port, lease.key, ref, path, self._pace.retry)
             await asyncio.to_thread(self._verify, ref)
             inputs[ref.name] = LocalArtifact(path, ref)
-        task = StepTask(
-            key=lease.key,
-            params=lease.params,
-            inputs=inputs,
-            requester=lease.requester,
-            parties=lease.parties,
-            recipient=lease.recipient,
-            sealed=lease.sealed,
-            workdir=folder,
-            progress=lambda done, total: _note(active, Progress(WORKING, done, total)),
-            cancelled=active.cancelled,
-        )
-        made = await self._handled(active, task)
-        return await asyncio.to_thread(self._commit, active, made)
+        async with Early(self._port, lease.key) as early:
+            task = StepTask(
+                key=lease.key,
+                params=lease.params,
+                inputs=inputs,
+                requester=lease.requester,
+                parties=lease.parties,
+                recipient=lease.recipient,
+                sealed=lease.sealed,
+                workdir=folder,
+                progress=lambda done, total: _note(active, Progress(WORKING, done, total)),
+                grew=early.grew,
+                cancelled=active.cancelled,
+            )
+            made = await self._handled(active, task)
+            early.made()
+            return await asyncio.to_thread(self._commit, active, made)
 
     async def _handled(self, active: _Active, task: StepTask) -> StepOutput:
         handler = self._handlers[active.lease.kind]
