@@ -150,7 +150,10 @@ class _Echo:
             other = pb.UploadChunk(head=pb.UploadHead(key=key, sha256=b"o" * 32, size=4))
             ahead = pb.UploadChunk(head=pb.UploadHead(key=key, sha256=SHA, size=4, offset=2**63))
             data, none = pb.UploadChunk(data=b"ab"), pb.UploadChunk()
+            early = pb.UploadChunk(head=pb.UploadHead(key=key))
+            sized = pb.UploadChunk(head=pb.UploadHead(key=key, size=2**63))
             return [
+                [early, data], [early, none], [early, data, early], [sized, data],
                 [head, data], [head], [data, head], [head, head], [head, none], [none], [],
                 [head, data, data, data], [ahead, data], [head, pb.UploadChunk(data=b"")],
                 [other, data],
@@ -168,7 +171,8 @@ class _Echo:
         async def endless() -> list[list[Any]]:
             key, data = codec.key_out(await self.leased()), pb.UploadChunk(data=b"ab")
             head = pb.UploadChunk(head=pb.UploadHead(key=key, sha256=SHA, size=4))
-            return [[head], [data], [head, pb.UploadChunk(data=b"")], [head, data]]
+            early, empty = pb.UploadChunk(head=pb.UploadHead(key=key)), pb.UploadChunk(data=b"")
+            return [[early, empty], [head], [data], [head, empty], [head, data]]
 
         return {
             "Coordinator/Hello": Call(both, each(

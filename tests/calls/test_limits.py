@@ -176,3 +176,5 @@ async def test_an_import_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput, match="name of its file"):
         await bulk_import._received(tmp_path, pieces())
     assert list(tmp_path.iterdir()) == []
+    name = "同意　名单 (2).csv"  # with the space that Chinese keyboards type
+    assert (await bulk_import._received(tmp_path, pieces())).read_bytes() == b"x"
