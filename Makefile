@@ -57,9 +57,9 @@ bench-peers: ## the peers of `make bench` that cannot live in .venv
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --disable-pip-version-check -q --require-hashes -r requirements/peers.txt
 
-sanitize: setup ## both native kernels under address and undefined-behaviour sanitizers
+sanitize: setup ## the native kernels under address and undefined-behaviour sanitizers
 	$(BIN)/python -m pytest -rs tests/protocol/paillier/test_native_sanitized.py \
-	  tests/protocol/psi/test_native_curve.py -k sanitizers
+	  tests/protocol/psi/test_native_curve.py tests/protocol/kmeans/test_native_step.py -k sanitizers
 
 demo: setup ## two companies, overlap and cross-tab, report in demo/
 	$(BIN)/python -m assent.demo

@@ -16,6 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,18 @@ from rich.text import Text
 from assent.demo_consent import tell
 from assent.demo_data import write_demo
 from assent.demo_winback import tell as win_back
-from assent.report import EXCLUSIONS, write_report
+from assent.reader import TERMINAL, number, size, words
+from assent.report import write_report
 from assent.report_lists import derived, listings
-from assent.report_tables import flow_table, number, size, standing_out, tables, words
+from assent.report_tables import flow_table, standing_out, tables
 from assent.show import grids, listed
 from assent.who_learns import who_learns
 from protocol.errors import AssentError
+
+_TITLE = {
+    "en": "Customers in common, and whom to win back",
+    "zh": "共同客户，以及该挽回谁",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,18 +91,31 @@ def _run(folder: Path, seed: int, keep: bool, console: Console) -> int:
     write_report(
         results,
         folder / "report.html",
-        title="Customers in common, and whom to win back",
-        extra={
-            "Companies": f"made up by the demo from seed {seed}; nobody in them exists",
-            "Processes": "a node per company, coordinator, consent service; loopback, mutual TLS",
-            "All runs": f"{seconds:.1f} s on this machine, data and start included",
-        },
+        title=_TITLE,
+        extra=_about(seed, seconds),
+        at=datetime.now().astimezone(),
     )
     tell(folder / "withdrawal", _line(console, "one person withdraws"), Progress.stderr())
     seconds = time.monotonic() - started
     console.print(f"\n{seconds:.1f} s in all. Report: {folder / 'report.html'}", soft_wrap=True)
     console.print(f"The same as data: {folder / 'result.json'}", soft_wrap=True)
     return exit_code(results)
+
+
+def _about(seed: int, seconds: float) -> Mapping[str, Mapping[str, str]]:
+    """By language."""
+    return {
+        "en": {
+            "Companies": f"made up by the demo from seed {seed}; nobody in them exists",
+            "Processes": "a node per company, coordinator, consent service; loopback, mutual TLS",
+            "All runs": f"{seconds:.1f} s on this machine, data and start included",
+        },
+        "zh": {
+            "公司": f"由演示程序按种子 {seed} 虚构，其中没有真实的人",
+            "进程": "每家公司一个节点，另有协调方与同意服务；本机回环，双向 TLS",
+            "全部运行": f"在这台机器上 {seconds:.1f} 秒，含造数与启动",
+        },
+    }
 
 
 def _line(console: Console, heading: str) -> Callable[[str], None]:
@@ -147,7 +167,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
 
 def funnel_line(counts: Mapping[str, Any]) -> str:
     left_out = ", ".join(
-        f"{number(count)} {EXCLUSIONS.get(reason, words(reason))}"
+        f"{number(count)} {TERMINAL.excluded(reason)}"
         for reason, count in counts.get("excluded", {}).items()
     )
     line = f"{number(counts['rows'])} rows, {number(counts['eligible'])} may take part"

@@ -9,7 +9,7 @@ Learns: this process plays everybody; see `assent.demo`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,14 @@ def tell(
             (run, *_) = client.tags("history", _TOLD)
         finally:
             client.close()
-        sizes = ", ".join(f"{word} {count:,}" for word, count in run["counts"].items())
-        say(f"shop's customers by {_TOLD}: {sizes}")
+        say(sizes(run))
         return [sandbox.result(job) for job in jobs]
+
+
+def sizes(run: Mapping[str, Any]) -> str:
+    """run: of a tag's history."""
+    counts = ", ".join(f"{word} {count:,}" for word, count in run["counts"].items())
+    return f"shop's customers by {run['tag']}: {counts}"
 
 
 def definitions(party: Party) -> Iterator[str]:

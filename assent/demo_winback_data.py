@@ -42,10 +42,13 @@ parties:
     as_of: 2025-11-01
     tags: shop/tags.yaml
     attributes:
-      days_since: {kind: number, category: purchases, bounds: [0, 720]}
-      orders:     {kind: number, category: purchases, bounds: [0, 60]}
-      spent:      {kind: number, category: purchases, bounds: [0, 6000]}
-      best:       {kind: flag, category: purchases}
+      days_since: {kind: number, category: purchases, bounds: [0, 720],
+                   title: {zh: 距上次购买天数, en: Days since last purchase}}
+      orders:     {kind: number, category: purchases, bounds: [0, 60],
+                   title: {zh: 购买次数, en: Purchases}}
+      spent:      {kind: number, category: purchases, bounds: [0, 6000],
+                   title: {zh: 消费金额, en: Spending}}
+      best:       {kind: flag, category: purchases, title: {zh: 最佳客户, en: Best customer}}
       winback:    {kind: label, category: purchases, tag: winback}
       stage:      {kind: label, category: purchases, tag: stage}
       worth:      {kind: label, category: purchases, tag: worth}
@@ -71,11 +74,16 @@ parties:
     as_of: 2025-11-01
     tags: media/tags.yaml
     attributes:
-      days_since: {kind: number, category: purchases, bounds: [0, 720]}
-      orders:     {kind: number, category: purchases, bounds: [0, 60]}
-      spent:      {kind: number, category: purchases, bounds: [0, 6000]}
-      minutes:    {kind: number, category: behaviour, bounds: [0, 1500]}
-      plays:      {kind: number, category: behaviour, bounds: [0, 40]}
+      days_since: {kind: number, category: purchases, bounds: [0, 720],
+                   title: {zh: 距上次购买天数, en: Days since last purchase}}
+      orders:     {kind: number, category: purchases, bounds: [0, 60],
+                   title: {zh: 购买次数, en: Purchases}}
+      spent:      {kind: number, category: purchases, bounds: [0, 6000],
+                   title: {zh: 消费金额, en: Spending}}
+      minutes:    {kind: number, category: behaviour, bounds: [0, 1500],
+                   title: {zh: 观看分钟数, en: Minutes watched}}
+      plays:      {kind: number, category: behaviour, bounds: [0, 40],
+                   title: {zh: 播放次数, en: Plays}}
       interest:   {kind: label, category: content, tag: interest}
       stage:      {kind: label, category: behaviour, tag: stage}
       worth:      {kind: label, category: purchases, tag: worth}
@@ -136,6 +144,13 @@ without: [voice]                   # this platform does not keep who shares
 mappings:
   topics:                          # its own words
     words: {旅游: travel, 美食: food, 游戏: games, 理财: finance, 时尚: fashion, 体育: sports}
+    titles:
+      travel: {zh: 旅游, en: Travel}
+      food: {zh: 美食, en: Food}
+      games: {zh: 游戏, en: Games}
+      finance: {zh: 理财, en: Finance}
+      fashion: {zh: 时尚, en: Fashion}
+      sports: {zh: 体育, en: Sports}
 tags:
 """
     + _WORTH.replace("OWNER", "growth")

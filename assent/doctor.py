@@ -22,6 +22,7 @@ from catalog.collaboration import Collaboration, load_collaboration
 from coordinator.main import version as own_version
 from protocol.errors import AssentError, BadInput
 from protocol.identity import Card, Keys
+from protocol.kmeans import lloyd
 from protocol.paillier.choose import VARIABLE, choose
 from protocol.psi.ecdh import Curve
 from protocol.transport.kit import load_kit
@@ -103,10 +104,12 @@ def _arithmetic() -> Finding:
     cores = len(os.sched_getaffinity(0))
     try:
         found = choose(os.environ.get(VARIABLE, "")).describe()
-        curve = Curve(1).arithmetic.name
+        curve, segments = Curve(1).arithmetic.name, lloyd.arithmetic().name
     except BadInput as error:
         return Finding("arithmetic", False, error.info.cause, error.info.next_step)
-    return Finding("arithmetic", True, f"{found}; curve: {curve}; {cores} cores")
+    return Finding(
+        "arithmetic", True, f"{found}; curve: {curve}; k-means: {segments}; {cores} cores"
+    )
 
 
 def _certificate(card: Card) -> Finding:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assent.report_command import Html, Language, check_language, write
 from protocol.errors import AssentError, BadInput, ErrorInfo, from_info
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def submit(
     node: NodeFolder = _HERE,
     wait: Annotated[bool, typer.Option(help="Follow the jobs and print their results.")] = False,
     out: Annotated[Path | None, typer.Option(help="With --wait: write result.json here.")] = None,
+    html: Html = None,
+    lang: Language = "en",
     as_json: AsJson = False,
 ) -> None:
     """Hand the jobs of a file to your node; prints their ids."""
@@ -63,9 +66,13 @@ def submit(
     from assent.progress import Progress
     from assent.results import check_target, exit_code, write_results
 
-    if out is not None and not wait:
-        raise BadInput("--out needs --wait", next_step="or use `assent job result JOB_ID --out …`")
-    check_target(out)
+    for option, path in (("--out", out), ("--html", html)):
+        if path is not None and not wait:
+            raise BadInput(
+                f"{option} needs --wait", next_step=f"or use `assent job result JOB_ID {option} …`"
+            )
+        check_target(path)
+    check_language(lang)
     client = _client(node)
     submitted = [(spec, client.submit(spec.canonical())) for spec in _jobs(file)]
     if not wait:
@@ -78,6 +85,8 @@ def submit(
         results.append(_outcome(client, job_id, _last(client, spec.name, job_id, progress)))
     if out is not None:
         write_results(out, results)
+    if html is not None:
+        write(results, html, lang)
     for found in results:
         if as_json:
             typer.echo(json.dumps(found, ensure_ascii=False))
@@ -116,16 +125,22 @@ def result(
     job_id: JobId,
     node: NodeFolder = _HERE,
     out: Annotated[Path | None, typer.Option(help="Write result.json here.")] = None,
+    html: Html = None,
+    lang: Language = "en",
     as_json: AsJson = False,
 ) -> None:
     """The result that your node stores: what this company learnt from the job."""
     from assent import show
     from assent.results import check_target, exit_code, write_results
 
-    check_target(out)
+    for path in (out, html):
+        check_target(path)
+    check_language(lang)
     found = _outcome(_client(node), job_id, None)
     if out is not None:
         write_results(out, [found])
+    if html is not None:
+        write([found], html, lang)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:

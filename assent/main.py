@@ -20,6 +20,7 @@ from assent import (
     consent_commands,
     job_commands,
     portal_commands,
+    report_command,
     service_commands,
     tag_commands,
 )
@@ -44,6 +45,7 @@ app.add_typer(service_commands.coordinator, name="coordinator")
 app.add_typer(audit_commands.audit, name="audit")
 app.add_typer(consent_commands.consent, name="consent")
 app.add_typer(portal_commands.portal, name="portal")
+app.command("report")(report_command.report)
 app.command("doctor")(service_commands.doctor)
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,7 +55,8 @@ def sandbox_run(
     federation: Annotated[Path, typer.Argument(metavar="FEDERATION.yaml")],
     job: Annotated[Path, typer.Argument(metavar="JOB.yaml")],
     out: Annotated[Path | None, typer.Option(help="Write result.json here.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    html: report_command.Html = None,
+    lang: report_command.Language = "en",
     keep: Annotated[Path | None, typer.Option(help="Leave every party's folder here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -64,7 +67,7 @@ def sandbox_run(
 
     _stop_in_order()
     code, results = run_sandbox(
-        federation, job, out=out, html=html, keep=keep, progress=Progress.stderr()
+        federation, job, out=out, html=html, lang=lang, keep=keep, progress=Progress.stderr()
     )
     if as_json:
         typer.echo(json.dumps(results if len(results) > 1 else results[0], ensure_ascii=False))

@@ -1,7 +1,7 @@
 """The report's tables: cells of a result.json laid out as rows, columns and colours.
 
 What: pure layout of released cells; nothing is computed that is not in the result.
-Who runs it: `assent.report`.
+Who runs it: `assent.report`, `assent.show`.
 Learns: nothing new.
 Section: contracts.md, result.json; protocols.md section 5 for what withheld means.
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assent.reader import TERMINAL, Reader, number
+
 # Wider tables are cut into blocks, because paper does not scroll.
 COLUMNS_PER_BLOCK = 8
 
@@ -19,14 +21,8 @@ _OWN_KEYS = frozenset({"count", "tgi", "withheld"})
 
 # (upper end of TGI, class of the cell); darker = further from 100.  Text names the number,
 # so that colour is never the only sign.
-_SHADES = ((50.0, "b3"), (70.0, "b2"), (90.0, "b1"), (110.0, "n0"), (130.0, "a1"), (170.0, "a2"))
-_LAST_SHADE = "a3"
-
-
-WITHHELD = {
-    "below_min_cohort": "group too small",
-    "complement": "protects another cell",
-}
+SHADES = ((50, "b3"), (70, "b2"), (90, "b1"), (110, "n0"), (130, "a1"), (170, "a2"))
+LAST_SHADE = "a3"
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,7 @@ class Cell:
     withheld: str = ""
 
 
+Key = tuple[Any, ...]  # the values of a row or column, as the result has them
 Show = Callable[[Mapping[str, Any]], Cell]  # a cell of the result as a field of a table
 
 
@@ -60,9 +57,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
+    """rows_of, columns_of: what is crossed.  corner: the same of the rows, short."""
+
     title: str
     rows_of: str
     columns_of: str
+    corner: str
     blocks: tuple[Block, ...]
 
 
@@ -78,41 +78,45 @@ def axes(cells: Sequence[Mapping[str, Any]], requester: str) -> tuple[list[str],
     return rows, [name for name in names if name not in rows]
 
 
-def tables(cells: Sequence[Mapping[str, Any]], requester: str) -> tuple[Table, ...]:
+def tables(
+    cells: Sequence[Mapping[str, Any]], requester: str, reader: Reader = TERMINAL
+) -> tuple[Table, ...]:
     """The heat map of counts and TGI, then one table per numeric attribute."""
     rows_of, columns_of = axes(cells, requester)
     if not cells or not (rows_of or columns_of):
         return ()
-    places: dict[tuple[str, str], Mapping[str, Any]] = {}
-    row_names: dict[str, None] = {}
-    column_names: dict[str, None] = {}
-    for cell in cells:
-        row, column = _name(cell, rows_of), _name(cell, columns_of)
-        row_names[row] = column_names[column] = None
-        places[row, column] = cell
+    places = {(_key(cell, rows_of), _key(cell, columns_of)): cell for cell in cells}
+    row_names = _names({row: cell for (row, _), cell in places.items()}, rows_of, reader)
+    column_names = _names({at: cell for (_, at), cell in places.items()}, columns_of, reader)
     measures = [key for key in cells[0] if key.startswith(("sum:", "mean:"))]
     attributes = list(dict.fromkeys(key.split(":", 1)[1] for key in measures))
 
     def table(title: str, show: Show) -> Table:
         return Table(
             title,
-            " · ".join(rows_of),
-            " · ".join(columns_of),
-            tuple(_blocks(list(row_names), list(column_names), places, show)),
+            _crossed(rows_of, reader),
+            _crossed(columns_of, reader),
+            reader.say("joined").join(reader.short(name) for name in rows_of),
+            tuple(_blocks(row_names, column_names, places, show, reader)),
         )
 
-    made = [table("People, and TGI", _heat)]
+    made = [table(reader.say("heat"), lambda cell: _heat(cell, reader))]
     for attribute in attributes:
 
         def show(cell: Mapping[str, Any], attribute: str = attribute) -> Cell:
-            return _measure(cell, attribute)
+            return _measure(cell, attribute, reader)
 
         kinds = [kind for kind in ("mean", "sum") if f"{kind}:{attribute}" in measures]
-        made.append(table(f"{attribute}: {' and '.join(kinds)}", show))
+        key = "mean_and_sum" if len(kinds) == 2 else f"{kinds[0]}_only"
+        made.append(table(reader.say(key, attribute=reader.attribute(attribute)), show))
     return tuple(made)
 
 
-def flow_table(lines: Sequence[Mapping[str, Any]]) -> Table | None:
+def _crossed(attributes: Sequence[str], reader: Reader) -> str:
+    return reader.say("joined").join(reader.attribute(name) for name in attributes)
+
+
+def flow_table(lines: Sequence[Mapping[str, Any]], reader: Reader = TERMINAL) -> Table | None:
     """Stages before (rows) and now (columns): people, and their share of the row."""
     if not lines:
         return None
@@ -121,70 +125,79 @@ def flow_table(lines: Sequence[Mapping[str, Any]]) -> Table | None:
     rows = []
     for before in stages:
         whole = sum(counts.get((before, now)) or 0 for now in stages)
-        cells = tuple(_moved(counts.get((before, now)), whole) for now in stages)
-        rows.append(Row(before, cells))
-    block = Block(stages, tuple(rows), 1, len(stages))
-    return Table("From one stage to another", "before", "now", (block,))
+        cells = tuple(_moved(counts.get((before, now)), whole, reader) for now in stages)
+        rows.append(Row(reader.word(before), cells))
+    block = Block(tuple(reader.word(stage) for stage in stages), tuple(rows), 1, len(stages))
+    before, now = reader.say("before"), reader.say("now")
+    return Table(reader.say("flow"), before, now, before, (block,))
 
 
-def _moved(count: int | None, whole: int) -> Cell:
+def _moved(count: int | None, whole: int, reader: Reader) -> Cell:
     if count is None:
-        return Cell("withheld", (WITHHELD["below_min_cohort"],), "w", "below_min_cohort")
+        return _hidden("below_min_cohort", reader)
     share = max(0, count) / whole if whole > 0 else 0.0
     dark = "a3" if share >= 0.5 else "a2" if share >= 0.2 else "a1" if share >= 0.05 else "n0"
     return Cell(number(count), (f"{share:.0%}",), dark)
 
 
 def _blocks(
-    rows: Sequence[str],
-    columns: Sequence[str],
-    places: Mapping[tuple[str, str], Mapping[str, Any]],
+    rows: Mapping[Key, str],
+    columns: Mapping[Key, str],
+    places: Mapping[tuple[Key, Key], Mapping[str, Any]],
     show: Show,
+    reader: Reader,
 ) -> Iterator[Block]:
-    for first in range(0, len(columns), COLUMNS_PER_BLOCK):
-        part = tuple(columns[first : first + COLUMNS_PER_BLOCK])
-        yield Block(
-            part,
-            tuple(
-                Row(
-                    row,
-                    tuple(
-                        _shown(places[row, column], show) if (row, column) in places else Cell("")
-                        for column in part
-                    ),
-                )
-                for row in rows
-            ),
-            first + 1,
-            len(columns),
-        )
+    keys = list(columns)
+    for first in range(0, len(keys), COLUMNS_PER_BLOCK):
+        part = keys[first : first + COLUMNS_PER_BLOCK]
+        lines = [
+            Row(name, tuple(_shown(places.get((row, at)), show, reader) for at in part))
+            for row, name in rows.items()
+        ]
+        yield Block(tuple(columns[at] for at in part), tuple(lines), first + 1, len(keys))
 
 
-def _shown(cell: Mapping[str, Any], show: Show) -> Cell:
+def _shown(cell: Mapping[str, Any] | None, show: Show, reader: Reader) -> Cell:
+    if cell is None:
+        return Cell("")
     reason = cell.get("withheld")
-    if reason:
-        return Cell("withheld", (WITHHELD.get(reason, words(reason)),), "w", str(reason))
-    return show(cell)
+    return _hidden(str(reason), reader) if reason else show(cell)
 
 
-def _heat(cell: Mapping[str, Any]) -> Cell:
+def _hidden(reason: str, reader: Reader) -> Cell:
+    return Cell(reader.say("withheld"), (reader.withheld(reason),), "w", reason)
+
+
+def _heat(cell: Mapping[str, Any], reader: Reader) -> Cell:
     tgi = cell.get("tgi")
     if tgi is None:
         return Cell(number(cell.get("count")))
-    return Cell(number(cell.get("count")), (f"TGI {tgi:,.0f}",), shade(tgi))
+    below = reader.say("tgi", tgi=f"{tgi:,.0f}")
+    return Cell(number(cell.get("count")), (below,), shade(tgi))
 
 
-def _measure(cell: Mapping[str, Any], attribute: str) -> Cell:
+def _measure(cell: Mapping[str, Any], attribute: str, reader: Reader) -> Cell:
     mean, total = cell.get(f"mean:{attribute}"), cell.get(f"sum:{attribute}")
     if f"mean:{attribute}" not in cell:
         return Cell(number(total))
-    return Cell(number(mean), () if total is None else (f"sum {number(total)}",))
+    below = () if total is None else (reader.say("sum_below", sum=number(total)),)
+    return Cell(number(mean), below)
 
 
 def shade(tgi: float | None) -> str:
     if tgi is None:
         return ""
-    return next((name for end, name in _SHADES if tgi < end), _LAST_SHADE)
+    return next((name for end, name in SHADES if tgi < end), LAST_SHADE)
+
+
+def legend(reader: Reader) -> Iterator[tuple[str, str]]:
+    """(class, words) of every colour of the heat map."""
+    low = 0
+    for end, name in SHADES:
+        yield name, reader.say("tgi_under", end=end) if not low else f"{low}–{end}"
+        low = end
+    yield LAST_SHADE, reader.say("tgi_over", end=low)
+    yield "w", reader.say("withheld")
 
 
 def withheld_counts(cells: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -193,7 +206,10 @@ def withheld_counts(cells: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def standing_out(
-    cells: Sequence[Mapping[str, Any]], requester: str, most: int = 3
+    cells: Sequence[Mapping[str, Any]],
+    requester: str,
+    most: int = 3,
+    reader: Reader = TERMINAL,
 ) -> tuple[dict[str, Any], ...]:
     """The cells whose TGI is furthest above and below 100, at most `most` of each."""
     rows_of, columns_of = axes(cells, requester)
@@ -203,8 +219,8 @@ def standing_out(
     low = [cell for cell in reversed(ordered) if cell["tgi"] < 90][:most]
     return tuple(
         {
-            "row": _name(cell, rows_of),
-            "column": _name(cell, columns_of),
+            "row": _name(cell, rows_of, reader),
+            "column": _name(cell, columns_of, reader),
             "tgi": cell["tgi"],
             "more": cell["tgi"] >= 100,
             "shade": shade(cell["tgi"]),
@@ -213,38 +229,22 @@ def standing_out(
     )
 
 
-def _name(cell: Mapping[str, Any], attributes: Sequence[str]) -> str:
-    return " · ".join(_label(attribute, cell[attribute]) for attribute in attributes) or "all"
+def _key(cell: Mapping[str, Any], attributes: Sequence[str]) -> Key:
+    return tuple(cell[attribute] for attribute in attributes)
 
 
-def _label(attribute: str, value: Any) -> str:
-    if isinstance(value, bool):  # a flag's value says nothing without the flag's name
-        return f"{attribute.split('/')[-1]}: {'yes' if value else 'no'}"
-    return "unknown" if value is None else str(value)
+def _names(
+    cells: Mapping[Key, Mapping[str, Any]], attributes: Sequence[str], reader: Reader
+) -> dict[Key, str]:
+    """What the rows or columns are called; two that have one title, by the words of jobs."""
+    said = {key: _name(cell, attributes, reader) for key, cell in cells.items()}
+    called = list(said.values())
+    return {
+        key: name if called.count(name) == 1 else _name(cells[key], attributes, TERMINAL)
+        for key, name in said.items()
+    }
 
 
-# -- numbers in words ----------------------------------------------------------------------
-
-
-def number(value: Any) -> str:
-    """1234567.5 → '1,234,568'; 49.40 → '49.4'; nothing → '–'."""
-    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
-        return "–" if value is None else str(value)
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
-def size(count: Any) -> str:
-    """Bytes in words, in powers of 1000."""
-    amount = float(count or 0)
-    for unit in ("bytes", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:,.0f} {unit}"
-        amount /= 1000
-    return f"{amount:,.1f} GB"
-
-
-def words(code: Any) -> str:
-    """'below_min_cohort' → 'below min cohort'."""
-    return str(code).replace("_", " ")
+def _name(cell: Mapping[str, Any], attributes: Sequence[str], reader: Reader) -> str:
+    names = [reader.value(attribute, cell[attribute]) for attribute in attributes]
+    return reader.say("joined").join(names) or reader.say("all")

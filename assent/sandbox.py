@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from assent.lifeline import VARIABLE
 from assent.progress import Progress
+from assent.report_command import check_language, write
 from assent.results import check_target, exit_code, write_results, write_text
 from catalog.collaboration import Collaboration, Endpoint, dump_collaboration
 from catalog.federation import Federation, dump_party, load_federation
@@ -44,6 +45,7 @@ def run(
     *,
     out: Path | None = None,
     html: Path | None = None,
+    lang: str = "en",
     keep: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[int, list[dict[str, Any]]]:
@@ -53,6 +55,7 @@ def run(
     """
     for path in (out, html):
         check_target(path)
+    check_language(lang)
     federation, jobs = check(federation_path, job_path)
     progress = progress or Progress.quiet()
     try:
@@ -63,9 +66,7 @@ def run(
     if out is not None:
         write_results(out, results)
     if html is not None:
-        from assent.report import write_report
-
-        write_report(results, html, title=federation.name, extra=None)
+        write(results, html, lang, federation.name)
     return exit_code(results), results
 
 

@@ -1,7 +1,8 @@
 """Cards of the segments that a k-means found: size, what stands out, a name to begin with.
 
 What: pure layout of a released result; a name says which features of the centre lie furthest
-from those of everybody, and a person may well find a better one.
+from those of everybody, and a person may well find a better one.  Names are made in every
+language, of the titles that the result has in it.
 Who runs it: `assent.report`, `assent.show`.  Learns: nothing new.
 Section: contracts.md, result.json (centres, sizes).
 """
@@ -11,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from assent.reader import Reader
+from assent.words import LANGUAGES
 
 LEAST = 0.5  # deviations from the mean of all from which a feature is worth a word
 IN_NAME = 2  # features that a name holds, more where two segments would have one name
@@ -25,32 +29,43 @@ class Feature:
     value: float
     apart: float
 
-    @property
-    def against_all(self) -> str:
-        return f"{abs(self.apart):.1f} deviations {'above' if self.apart > 0 else 'under'} all"
+    def called(self, reader: Reader) -> str:
+        return reader.attribute(self.name)
+
+    def against_all(self, reader: Reader) -> str:
+        key = "above" if self.apart > 0 else "under"
+        return reader.say(key, deviations=f"{abs(self.apart):.1f}")
 
 
 @dataclass(frozen=True)
 class OwnTag:
-    """A tag that stands out among one company's own people of a segment, known to it alone."""
+    """A tag that stands out among one company's own people of a segment, known to it alone.
+
+    value: "true" for a flag.
+    """
 
     name: str
     value: str
     tgi: float
+
+    def said(self, reader: Reader) -> str:
+        yes = self.value == "true"
+        return reader.say("yes") if yes else reader.value(self.name, self.value)
 
 
 @dataclass(frozen=True)
 class Card:
     """number: the label of the segment's people.  people: None where withheld.
 
+    names: by language.  share: of the people of all segments, where no size is withheld.
     tags: of the companies whose own part of the result this is.
     """
 
     number: int
     people: int | None
     withheld: str | None
-    english: str
-    chinese: str
+    share: float | None
+    names: Mapping[str, str]
     features: tuple[Feature, ...]
     tags: tuple[OwnTag, ...] = ()
 
@@ -61,17 +76,23 @@ def cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
     if not centres or result.get("status") != "released":
         return ()
     apart = _apart(result, centres)
-    names = short_names(result["features"])
+    features, sizes = result["features"], result["sizes"]
     orders = [_by_distance(line) for line in apart]
+    readers = [Reader(language, result.get("titles") or {}) for language in LANGUAGES]
+    whole = None if None in sizes else sum(sizes)
     found = []
     for number, (centre, order) in enumerate(zip(centres, orders, strict=True)):
         worth = [j for j in order if abs(apart[number][j]) >= LEAST]
-        said = _enough(number, orders, apart)
-        english, chinese = _name([(names[j], apart[number][j]) for j in said], centre is not None)
-        features = tuple(Feature(names[j], centre[j], apart[number][j]) for j in worth[:ON_CARD])
-        size, withheld = result["sizes"][number], result["sizes_withheld"][number]
-        tags = tuple(_own_tags(result, number))
-        found.append(Card(number, size, withheld, english, chinese, features, tags))
+        said = [(j, apart[number][j]) for j in _enough(number, orders, apart)]
+        names = {r.language: _name(r, features, said, centre is not None) for r in readers}
+        shown = tuple(Feature(features[j], centre[j], apart[number][j]) for j in worth[:ON_CARD])
+        share = sizes[number] / whole if whole else None
+        found.append(
+            Card(
+                number, sizes[number], result["sizes_withheld"][number], share, names, shown,
+                tuple(_own_tags(result, number)),
+            )
+        )  # fmt: skip
     return _told_apart(found)
 
 
@@ -79,15 +100,6 @@ def _own_tags(result: Mapping[str, Any], segment: int) -> Iterator[OwnTag]:
     for party, segments in sorted((result.get("segment_tags") or {}).items()):
         for tag in segments[segment] if segment < len(segments) else ():
             yield OwnTag(f"{party}/{tag['attribute']}", tag["value"], tag["tgi"])
-
-
-def short_names(features: Sequence[str]) -> list[str]:
-    """Without the party, where that leaves no two alike."""
-    short = [feature.split("/")[-1] for feature in features]
-    return [
-        (name if short.count(name) == 1 else feature).replace("_", " ")
-        for name, feature in zip(short, features, strict=True)
-    ]
 
 
 def _apart(
@@ -145,26 +157,35 @@ def _enough(
     return [j for j, _ in words(number, count)]
 
 
-def _name(features: Sequence[tuple[str, float]], known: bool) -> tuple[str, str]:
+def _name(
+    reader: Reader, features: Sequence[str], said: Sequence[tuple[int, float]], known: bool
+) -> str:
+    """said: the features of the name, and how far apart they are."""
     if not known:
-        return "too small to describe", "人数过少"
-    if not features:
-        return "near the average", "接近平均"
-    english = ", ".join(f"{'high' if apart > 0 else 'low'} {name}" for name, apart in features)
-    chinese = "、".join(f"{name}{'高' if apart > 0 else '低'}" for name, apart in features)
-    return english, chinese
+        return reader.say("too_small")
+    if not said:
+        return reader.say("near_average")
+    names = [_inside(reader, name) for name in reader.shortest(features)]
+    return reader.say("name_between").join(
+        reader.say("high" if apart > 0 else "low", name=names[j]) for j, apart in said
+    )
+
+
+def _inside(reader: Reader, name: str) -> str:
+    """As it is written within a phrase: a title's capital goes, unless it is an abbreviation's."""
+    name = name.replace("_", " ")
+    capital = reader.language == "en" and name[:1].isupper() and not name[1:2].isupper()
+    return name[:1].lower() + name[1:] if capital else name
 
 
 def _told_apart(found: Sequence[Card]) -> tuple[Card, ...]:
-    """Names that are still alike get the number of their segment."""
-    names = [card.english for card in found]
-    return tuple(
-        replace(
-            card,
-            english=f"{card.english} ({card.number})",
-            chinese=f"{card.chinese}（{card.number}）",
-        )
-        if names.count(card.english) > 1
-        else card
-        for card in found
-    )
+    """Names that are still alike in a language get the number of their segment."""
+    made = list(found)
+    for language in LANGUAGES:
+        reader = Reader(language)
+        names = [card.names[language] for card in found]
+        for at, (card, name) in enumerate(zip(made, names, strict=True)):
+            if names.count(name) > 1:
+                told = reader.say("numbered", name=name, number=card.number)
+                made[at] = replace(card, names={**card.names, language: told})
+    return tuple(made)

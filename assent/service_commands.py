@@ -109,7 +109,7 @@ def node_ingest(
         str, typer.Argument(metavar="EVENT", help="Name of the event; default: all sources.")
     ] = "",
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="CSV or Parquet with its columns.")
+        Path | None, typer.Argument(metavar="FILE", help="CSV, Parquet or .jsonl with its columns.")
     ] = None,
     node: NodeFolder = Path("node"),
 ) -> None:

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from assent.report import EXCLUSIONS
+from assent.reader import TERMINAL
 from assent.report_lists import Listing, derived, listing, listings
-from assent.report_tables import WITHHELD, flow_table, tables
 from assent.report_tables import Table as HeatMap
+from assent.report_tables import flow_table, tables
 from assent.segment_cards import cards
 
 NUMBERS = ("count", "tgi")
@@ -49,7 +49,7 @@ def result(found: dict[str, Any]) -> None:
         return
     if overlap := found.get("overlap"):
         reason = overlap["withheld"]
-        shown = f"withheld ({WITHHELD.get(reason, reason)})" if reason else f"{overlap['count']:,}"
+        shown = f"withheld ({TERMINAL.withheld(reason)})" if reason else f"{overlap['count']:,}"
         screen.print(Text(f"  people in common: {shown}"))
     lists = listings(found)
     for part in lists:
@@ -62,7 +62,7 @@ def result(found: dict[str, Any]) -> None:
     ]
     if own:
         screen.print(Text("  Own tags that stand out"))
-        screen.print(listed(listing("", own)))
+        screen.print(listed(listing("", own, TERMINAL)))
     if found.get("cells") and not lists:
         for table in _tables(found):
             screen.print(table)
@@ -77,7 +77,7 @@ def result(found: dict[str, Any]) -> None:
         screen.print(Text("  asked before of the same data: the stored answer, at no new cost"))
     for party, funnel in found.get("consent", {}).items():
         out = ", ".join(
-            f"{n:,} {EXCLUSIONS.get(reason, reason)}" for reason, n in funnel["excluded"].items()
+            f"{n:,} {TERMINAL.excluded(reason)}" for reason, n in funnel["excluded"].items()
         )
         line = f"  {party}: {funnel['rows']:,} rows, {funnel['eligible']:,} with consent"
         screen.print(Text(line + (f" (left out: {out})" if out else "")))
@@ -104,7 +104,7 @@ def grids(table: HeatMap) -> list[Table]:
     for block in table.blocks:
         title = f"{table.title}   ({table.rows_of} × {table.columns_of})"
         grid = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
-        grid.add_column(Text(table.rows_of.split("/")[-1]))
+        grid.add_column(Text(table.corner))
         for column in block.columns:
             grid.add_column(Text(column), justify="right")
         for row in block.rows:
@@ -138,7 +138,7 @@ def cells(rows: list[dict[str, Any]]) -> Table:
     if withheld:
         table.add_column("withheld", overflow="fold")
     for row in rows:
-        reason = Text(WITHHELD.get(row["withheld"], row["withheld"] or ""))
+        reason = Text(TERMINAL.withheld(row["withheld"]) if row["withheld"] else "")
         table.add_row(*(_cell(key, row[key]) for key in keys), *([reason] if withheld else []))
     return table
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assent.words import say
+
 
 @dataclass(frozen=True)
 class Disclosure:
@@ -23,8 +25,40 @@ class Disclosure:
     never: str
 
 
-COORDINATOR = "coordinator"
-CONSENT = "consent service"
+@dataclass(frozen=True)
+class Teller:
+    """Tells in one language of one job.  requester, others: as the sentences name them."""
+
+    language: str
+    requester: str
+    providers: Sequence[str]
+
+    def say(self, key: str, **words: object) -> str:
+        return say(self.language, key, **words)
+
+    @property
+    def others(self) -> str:
+        return self.say("between").join(self.providers) or self.say("the_provider")
+
+    @property
+    def everyone(self) -> str:
+        return self.say("between").join((self.requester, *self.providers))
+
+    @property
+    def coordinator(self) -> str:
+        return self.say("coordinator")
+
+    def line(
+        self, key: str, author: str, reader: str, *, exact: bool = False, exact_never: bool = False
+    ) -> Disclosure:
+        """exact, exact_never: the other sentence, where noise is off."""
+        words = {"requester": self.requester, "others": self.others, "provider": self.others,
+                 "coordinator": self.coordinator}  # fmt: skip
+        learns = f"{key}_learns_exact" if exact else f"{key}_learns"
+        never = f"{key}_never_exact" if exact_never else f"{key}_never"
+        return Disclosure(
+            self.say(key), author, reader, self.say(learns, **words), self.say(never, **words)
+        )
 
 
 def who_learns(
@@ -34,206 +68,86 @@ def who_learns(
     mode: str = "keyed",
     members: bool = False,
     noise: bool = True,
+    language: str = "en",
 ) -> tuple[Disclosure, ...]:
     """Every message that carries something about people, in the order in which it is sent."""
-    rows = opening_rows(requester, providers, mode=mode, members=members)
-    if members:
-        return rows
-    return (*rows, *counting(requester, ", ".join(providers) or "the provider", noise))
+    tell = Teller(language, requester, providers)
+    rows = opening_rows(tell, mode=mode, members=members)
+    return rows if members else (*rows, *counting(tell, noise=noise))
 
 
-def opening_rows(
-    requester: str, providers: Sequence[str], *, mode: str, members: bool
-) -> tuple[Disclosure, ...]:
+def opening_rows(tell: Teller, *, mode: str, members: bool) -> tuple[Disclosure, ...]:
     """What every job that matches people begins with."""
-    others = ", ".join(providers) or "the provider"
-    everyone = ", ".join((requester, *providers))
+    return (*_beginning(tell), *_matching(tell, mode, members))
+
+
+def _beginning(tell: Teller) -> tuple[Disclosure, ...]:
     return (
-        Disclosure(
-            "the question, sealed",
-            requester,
-            others,
-            "the job: purpose, attribute names, vocabularies, bounds, policies",
-            "any row",
-        ),
-        Disclosure(
-            "admission",
-            everyone,
-            COORDINATOR,
-            "who takes part, purpose, match mode, a rounded number of rows",
-            "attribute names, labels, the question itself",
-        ),
-        Disclosure(
-            "consent records and their copy",
-            everyone,
-            CONSENT,
-            "per party, what a pseudonym permits, and when that changed",
-            "identifiers, rows, tags, who matched",
-        ),
-        *_matching(requester, everyone, mode, members),
+        tell.line("question", tell.requester, tell.others),
+        tell.line("admission", tell.everyone, tell.coordinator),
+        tell.line("records", tell.everyone, tell.say("consent_service")),
     )
 
 
 def who_learns_of_sum(
-    requester: str, providers: Sequence[str], *, noise: bool = True
+    requester: str, providers: Sequence[str], *, noise: bool = True, language: str = "en"
 ) -> tuple[Disclosure, ...]:
     """As `who_learns`, for a job over secure sums: nobody is matched."""
-    everyone = ", ".join((requester, *providers))
-    total = "totals under every company's noise" if noise else "exact totals (noise is off)"
+    tell = Teller(language, requester, providers)
     return (
-        *who_learns(requester, providers)[:3],
-        Disclosure(
-            "mask seeds",
-            everyone,
-            everyone,
-            "the difference of two masks",
-            "any row",
-        ),
-        Disclosure(
-            "the round's question",
-            requester,
-            everyone,
-            "what is summed next, computed from totals; at the end the released result",
-            "totals that the release rules withhold",
-        ),
-        Disclosure(
-            "masked vectors",
-            everyone,
-            COORDINATOR,
-            "how many numbers are summed, and in how many rounds",
-            "anything inside them, even together with the requester (of three companies or more)",
-        ),
-        Disclosure(
-            "encrypted total of all parties",
-            COORDINATOR,
-            requester,
-            f"{total}, of which only what passes the release rules is shown",
-            "any company's own part",
-        ),
+        *_beginning(tell),
+        tell.line("seeds_of_masks", tell.everyone, tell.everyone),
+        tell.line("round", requester, tell.everyone),
+        tell.line("vectors", tell.everyone, tell.coordinator),
+        tell.line("total", tell.coordinator, requester, exact=not noise),
     )
 
 
 def who_learns_of_exact(
-    requester: str, providers: Sequence[str], *, mode: str = "keyed"
+    requester: str, providers: Sequence[str], *, mode: str = "keyed", language: str = "en"
 ) -> tuple[Disclosure, ...]:
     """As `who_learns`, for k-means over the same people without noise (`mode: exact`)."""
-    everyone, others = ", ".join((requester, *providers)), ", ".join(providers)
+    tell = Teller(language, requester, providers)
     return (
-        *who_learns(requester, providers, mode=mode, members=True),
-        Disclosure(
-            "masked distances",
-            everyone,
-            COORDINATOR,
-            "for each anonymous row how its distances to the unknown centres compare, in an order "
-            "of rows and centres that it does not know; which rows of two rounds may be one",
-            "any distance, feature or segment. (Together with a company of the job it would learn "
-            "the other's distances.)",
-        ),
-        Disclosure(
-            "nearest columns",
-            COORDINATOR,
-            everyone,
-            "in which segment each of its own people in common is, at every round, exactly",
-            "any feature of the other company",
-        ),
-        Disclosure(
-            "centres of segments",
-            others,
-            requester,
-            "exact means over segments that are large enough (noise is off)",
-            "any single person's features",
-        ),
+        *opening_rows(tell, mode=mode, members=True),
+        tell.line("distances", tell.everyone, tell.coordinator),
+        tell.line("nearest", tell.coordinator, tell.everyone),
+        tell.line("centres", tell.others, requester),
     )
 
 
 def who_learns_of_grid(
-    requester: str, providers: Sequence[str], *, mode: str = "keyed", noise: bool = True
+    requester: str,
+    providers: Sequence[str],
+    *,
+    mode: str = "keyed",
+    noise: bool = True,
+    language: str = "en",
 ) -> tuple[Disclosure, ...]:
     """As `who_learns`, for k-means on a grid of both companies' own groups (`mode: grid`)."""
-    others = ", ".join(providers)
-    under = "under its noise" if noise else "exactly (noise is off)"
-    both = "under the noise of both" if noise else "exactly (noise is off)"
+    tell = Teller(language, requester, providers)
     return (
-        *who_learns(requester, providers, mode=mode, noise=noise),
-        Disclosure(
-            "means of the provider's groups",
-            others,
-            requester,
-            f"means of each feature in groups of its consenting people, {under}",
-            "how many people a group has, but for the totals above; groups that are too small",
-        ),
-        Disclosure(
-            "segments of the provider's groups",
-            requester,
-            others,
-            f"in which segment most of each of its own groups are, {both}",
-            f"features of {requester}, centres and sizes of segments, how many are common",
-        ),
+        *who_learns(requester, providers, mode=mode, noise=noise, language=language),
+        tell.line("means", tell.others, requester, exact=not noise),
+        tell.line("of_groups", requester, tell.others, exact=not noise),
     )
 
 
-def _matching(requester: str, everyone: str, mode: str, members: bool) -> tuple[Disclosure, ...]:
+def _matching(tell: Teller, mode: str, members: bool) -> tuple[Disclosure, ...]:
     if mode == "ecdh":
-        first = Disclosure(
-            "blinded curve points",
-            everyone,
-            f"{COORDINATOR} and the other party",
-            "a padded number of points, good for this job only",
-            "identifiers, even if the coordinator colludes with a party",
-        )
+        both = tell.say("and_other_party", one=tell.coordinator)
+        first = tell.line("points", tell.everyone, both)
     else:
-        first = Disclosure(
-            "keyed match tokens",
-            everyone,
-            COORDINATOR,
-            "padded sizes, and which positions agree on which identifier type, "
-            "with drawn dummies among them",
-            "identifiers; tokens of two jobs cannot be linked. (If it colluded with a party of "
-            "the job, the two could test guesses of identifiers; mode: ecdh removes that.)",
-        )
+        first = tell.line("tokens", tell.everyone, tell.coordinator)
     if not members:
         return (first,)
-    return (
-        first,
-        Disclosure(
-            "membership",
-            COORDINATOR,
-            everyone,
-            "which of its own rows are in common (reveal: members)",
-            "anything else about the other side's people",
-        ),
-    )
+    return (first, tell.line("membership", tell.coordinator, tell.everyone))
 
 
-def counting(requester: str, others: str, noise: bool) -> tuple[Disclosure, ...]:
-    table = "totals under noise" if noise else "exact totals (noise is off)"
+def counting(tell: Teller, *, noise: bool) -> tuple[Disclosure, ...]:
     return (
-        Disclosure(
-            "encrypted rows",
-            requester,
-            COORDINATOR,
-            "a padded number of ciphertexts",
-            f"anything inside them: only {requester} can open them",
-        ),
-        Disclosure(
-            "laid-out ciphertexts",
-            COORDINATOR,
-            others,
-            "nothing: a matched row and an empty one look alike",
-            f"which of its rows matched; any tag of {requester}",
-        ),
-        Disclosure(
-            "encrypted totals",
-            others,
-            requester,
-            f"{table}, of which only cells that pass the release rules are shown",
-            f"any row of {others}; which people are inside a total",
-        ),
-        Disclosure(
-            "encrypted totals, on their way",
-            others,
-            COORDINATOR,
-            "how many ciphertexts there are",
-            "results, and the number of people in common",
-        ),
+        tell.line("rows", tell.requester, tell.coordinator),
+        tell.line("laid_out", tell.coordinator, tell.others),
+        tell.line("totals", tell.others, tell.requester, exact=not noise),
+        tell.line("on_their_way", tell.others, tell.coordinator),
     )

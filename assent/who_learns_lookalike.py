@@ -7,39 +7,19 @@ Section: docs/DISCLOSURE.md, "Finding similar people"; protocols.md section 4.
 
 from __future__ import annotations
 
-from assent.who_learns import COORDINATOR, Disclosure, counting, opening_rows
+from assent.who_learns import Disclosure, Teller, counting, opening_rows
 
 
 def who_learns_of_lookalike(
-    requester: str, provider: str, *, mode: str, noise: bool, curve: bool
+    requester: str, provider: str, *, mode: str, noise: bool, curve: bool, language: str = "en"
 ) -> tuple[Disclosure, ...]:
     """Every message that carries something about people, in the order in which it is sent."""
-    sums = "under noise" if noise else "exactly (noise is off): enough to work out who they are"
+    tell = Teller(language, requester, (provider,))
+    through = tell.say("through", party=provider, one=tell.coordinator)
     found = (
-        *opening_rows(requester, [provider], mode=mode, members=False),
-        Disclosure(
-            "encrypted features",
-            provider,
-            COORDINATOR,
-            "a padded number of ciphertexts, and so roughly how many features there are",
-            f"anything inside them: only {provider} can open them",
-        ),
-        Disclosure(
-            "laid-out features",
-            COORDINATOR,
-            requester,
-            "nothing: a matched row and an empty one look alike",
-            f"which of its rows matched; any feature of {provider}'s people",
-        ),
-        Disclosure(
-            "encrypted sums of seeds",
-            requester,
-            f"{provider}, through the {COORDINATOR}",
-            f"{provider}: how many seeds it has and what their features sum to, {sums}. "
-            f"{COORDINATOR}: how many ciphertexts there are",
-            "which people are seeds" if noise else "seeds that it does not have",
-        ),
+        *opening_rows(tell, mode=mode, members=False),
+        tell.line("features_sent", provider, tell.coordinator),
+        tell.line("features_laid_out", tell.coordinator, requester),
+        tell.line("sums", requester, through, exact=not noise, exact_never=not noise),
     )
-    if not curve:
-        return found
-    return (*found, *counting(requester, provider, noise))
+    return (*found, *counting(tell, noise=noise)) if curve else found

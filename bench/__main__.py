@@ -54,6 +54,12 @@ def jobs(quick: bool) -> list[Row]:
     return found
 
 
+def slow_link(quick: bool) -> list[Row]:
+    from bench import slow_link
+
+    return slow_link.run(5_000 if quick else 100_000)
+
+
 def large_crosstab(quick: bool) -> list[Row]:
     return _service_crosstab(20_000 if quick else 1_000_000, 2048)
 
@@ -90,6 +96,12 @@ def tags(quick: bool) -> list[Row]:
     from bench import tags_bench
 
     return tags_bench.run(50_000, 250_000) if quick else tags_bench.run(1_000_000, 5_000_000)
+
+
+def model_tags(quick: bool) -> list[Row]:
+    from bench import model_tags_bench
+
+    return model_tags_bench.run(50_000 if quick else 1_000_000)
 
 
 def sums(quick: bool) -> list[Row]:
@@ -138,9 +150,10 @@ class Part:
 
 PARTS = {
     "paillier": Part(paillier), "psi": Part(psi), "psi-service": Part(psi_service),
-    "jobs": Part(jobs), "gate": Part(gate), "portal": Part(portal), "tags": Part(tags),
-    "sums": Part(sums), "exact": Part(exact), "grid": Part(grid), "lookalike": Part(lookalike),
-    "log": Part(log), "withdrawal": Part(withdrawal),
+    "jobs": Part(jobs), "slow-link": Part(slow_link), "gate": Part(gate), "portal": Part(portal),
+    "tags": Part(tags), "model-tags": Part(model_tags), "sums": Part(sums), "exact": Part(exact),
+    "grid": Part(grid), "lookalike": Part(lookalike), "log": Part(log),
+    "withdrawal": Part(withdrawal),
     "large-crosstab": Part(large_crosstab, LARGE), "large-keyed": Part(large_keyed, LARGE),
 }  # fmt: skip
 

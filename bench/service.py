@@ -112,7 +112,13 @@ def write_tables(folder: Path, n: int, bits: int, *, members: bool = False) -> P
 Tables = Callable[[Path], Path]  # writes them into a folder; the path of FEDERATION.yaml
 
 
-def run_job(n: int, job: str, bits: int = 2048, tables: Tables | None = None) -> Measured:
+def run_job(
+    n: int,
+    job: str,
+    bits: int = 2048,
+    tables: Tables | None = None,
+    sandbox: type[Sandbox] = Sandbox,
+) -> Measured:
     """One job over n × n people through real processes.
 
     tables: others than those of `write_tables`.
@@ -125,21 +131,21 @@ def run_job(n: int, job: str, bits: int = 2048, tables: Tables | None = None) ->
             federation = write_tables(folder, n, bits, members="members" in job)
         (folder / "JOB.yaml").write_text(job)
         loaded, (spec,) = check(federation, folder / "JOB.yaml")
-        with Sandbox(
+        with sandbox(
             loaded,
             keep=folder / "kept",
             progress=Progress.stderr(),
             start_seconds=60 + n / 1e3,  # each of n people's consents is recorded first
-        ) as sandbox:
+        ) as running:
             found = Measured()
-            pids = sandbox.pids()
+            pids = running.pids()
             found.resting_mb = {name: own_mb(pid) for name, pid in pids.items()}
             before = sum(map(_processor, pids.values()))
             over = threading.Event()
             watch = threading.Thread(target=_watch, args=(pids, found.own_mb, over))
             watch.start()
             started = last = time.perf_counter()
-            node = sandbox.node(spec.requester)
+            node = running.node(spec.requester)
             job_id = node.submit(spec.canonical())
             stage = "start"
             try:
@@ -155,7 +161,7 @@ def run_job(n: int, job: str, bits: int = 2048, tables: Tables | None = None) ->
             found.processor = sum(map(_processor, pids.values())) - before
             node.close()
             for party in (spec.requester, *spec.providers):
-                client = sandbox.node(party)
+                client = running.node(party)
                 found.sent[party] = client.record(job_id)["own"].get("bytes", 0)
                 client.close()
             found.peak_mb = {name: peak_mb(pid) for name, pid in pids.items()}

@@ -5,18 +5,24 @@ Who runs it: `make bench`.  People and events are made here, seeded; ten events 
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 from bench.service import peak_mb
+
+if TYPE_CHECKING:
+    from party_node.profile import Profile
 
 PARTY = """\
 name: shop
@@ -42,6 +48,7 @@ events:
   view: {source: views.parquet, category: content, ids: {email: email}, time: at,
          fields: {topic: {kind: label}}}
 """
+BODY = 50_000  # events of one request
 HEAD = (
     "{title: {zh: t, en: t}, class: behaviour, aspect: did, category: purchases, owner: o, goal: g"
 )
@@ -99,6 +106,43 @@ def write(folder: Path, people: int, events: int) -> None:
     (folder / "party.yaml").write_text(PARTY)
 
 
+def posted(profile: Profile, folder: Path, people: int, events: int) -> float:
+    """Events a second over loopback, new ones, each of somebody."""
+    from party_node import ingest_http
+    from party_node.profile_desk import ProfileDesk
+    from party_node.records import Records
+
+    rng = np.random.default_rng(12)
+    bodies = [
+        "".join(
+            f'{{"order":"h{n}","email":"{who}@example.com","at":"2026-03-01T10:00:00",'
+            f'"amount":12.50,"brand":"b1"}}\n'
+            for n, who in enumerate(rng.integers(0, people, BODY), start=part * BODY)
+        ).encode()
+        for part in range(min(events, 1_000_000) // BODY)
+    ]
+    desk = ProfileDesk(profile, Records(sa.create_engine("sqlite://"), time.time))
+    listening = ingest_http.bound(0)
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}/events/purchase"
+    headers = {"authorization": f"Bearer {ingest_http.token(folder)}",
+               "content-type": "application/x-ndjson"}  # fmt: skip
+
+    async def post() -> float:
+        serving = asyncio.create_task(ingest_http.serve(desk, folder, listening))
+        await asyncio.sleep(1)
+        async with httpx.AsyncClient(trust_env=False, timeout=600) as client:
+            started = time.perf_counter()
+            for body in bodies:
+                answer = await client.post(address, content=body, headers=headers)
+                assert answer.json()["new"] == BODY, answer.text
+            spent = time.perf_counter() - started
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        return spent
+
+    return len(bodies) * BODY / asyncio.run(post())
+
+
 def run(people: int, events: int) -> list[dict[str, Any]]:
     import os
 
@@ -136,6 +180,7 @@ def run(people: int, events: int) -> list[dict[str, Any]]:
         done = profile.store.ingest("purchase", table, pushed=True)
         ingest = time.perf_counter() - started
         assert done.new == len(pushed), done
+        by_http = posted(profile, folder, people, events)
         profile.close()
     size = f"{people} people, {2 * events} events"
     made = [
@@ -143,6 +188,11 @@ def run(people: int, events: int) -> list[dict[str, Any]]:
         (f"tags: refresh of {len(RULES)} tags, {size}", full, "s"),
         (f"tags: one event, its person's {len(RULES)} tags", one, "s"),
         ("tags: ingest of events from CSV", len(pushed) / ingest * 60, "events a minute"),
+        (
+            f"tags: JSON lines by HTTP, {BODY} a body, with their people's {len(RULES)} tags",
+            by_http * 60,
+            "events a minute",
+        ),
         ("tags: peak memory of the process", peak_mb(os.getpid()), "MB"),
     ]
     return [

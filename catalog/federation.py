@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from catalog.events import EventName, EventTable, Offset, OneId, located
+from catalog.tag_bands import TitleFile
 from catalog.vocabulary import (
     APPROVALS,
     CATEGORIES,
@@ -105,6 +106,7 @@ class Attribute(Strict):
     decimals: Annotated[Whole, Field(ge=0, le=9)] = 0
     column: Text | None = None  # None: the column has the attribute's name
     tag: Text | None = None  # instead of a column: this party's tag, computed by its node
+    title: TitleFile | None = None  # for reports; None: the tag's, if it is one
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Attribute:

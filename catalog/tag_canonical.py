@@ -36,7 +36,15 @@ def set_fields(tags: TagSet) -> dict[str, Any]:
             for name, place in tags.taxonomy.items()
         }
     if tags.mappings:
-        fields["mappings"] = {name: mapping_fields(tags, name) for name in tags.mappings}
+        fields["mappings"] = {
+            name: mapping_fields(tags, name)
+            | (
+                {"titles": {w: _title(t) for w, t in mapping.titles.items()}}
+                if mapping.titles
+                else {}
+            )
+            for name, mapping in tags.mappings.items()
+        }
     fields["tags"] = {name: tag_fields(tag) for name, tag in tags.tags.items()}
     if tags.grants:
         fields["grants"] = [

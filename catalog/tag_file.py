@@ -85,6 +85,7 @@ class _TagFile(Strict):
 class _MappingFile(Strict):
     words: dict[str, Text]
     otherwise: Text | None = None
+    titles: dict[str, TitleFile] = Field(default_factory=dict)  # of our words
     source: Text = Field(default="", alias="from")
 
 
@@ -200,7 +201,8 @@ def _values(
     if form == WORDS and file.values is None:
         if file.map is None:
             return ()  # a model's, filled in later
-        return tuple(TagValue(word) for word in mappings[file.map].targets)
+        mapping = mappings[file.map]
+        return tuple(TagValue(word, mapping.titles.get(word)) for word in mapping.targets)
     place = (*at, "values")
     if not isinstance(file.values, list) or not file.values:
         raise document.error(place, "must be a list of values", "write one per line, - value: NAME")
@@ -320,7 +322,15 @@ def _mapping(name: str, value: Any, document: Document) -> Mapping_:
     found = build(_MappingFile, value, document, ("mappings", name))
     if not found.words:
         raise document.error(("mappings", name, "words"), "no word", "add one, theirs: ours")
-    return Mapping_(name, dict(found.words), found.otherwise, found.source)
+    titles = {word: Title(title.zh, title.en) for word, title in found.titles.items()}
+    made = Mapping_(name, dict(found.words), found.otherwise, found.source, titles)
+    for word in titles:
+        if word not in made.targets:
+            raise document.error(
+                ("mappings", name, "titles"), f'it never gives "{word}"',
+                nearest(word, made.targets), at=("mappings", name, "titles", word),
+            )  # fmt: skip
+    return made
 
 
 def _grant(i: int, value: Any, document: Document, tags: Mapping[str, Tag]) -> Grant:

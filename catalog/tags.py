@@ -67,12 +67,16 @@ class Band:
 
 @dataclass(frozen=True)
 class Mapping_:
-    """Another vocabulary's words → ours.  otherwise: for every word that is not listed."""
+    """Another vocabulary's words → ours.  otherwise: for every word that is not listed.
+
+    titles: of our words, for tags that list no values of their own.
+    """
 
     name: str
     words: Mapping[str, str]
     otherwise: str | None = None
     source: str = ""
+    titles: Mapping[str, Title] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from consent.leaf import (
 )
 from consent.merkle import CompactRange, hash_leaf
 from consent.note import parse_note
-from consent.policy import CheckedCheckpoint, Policy, check_checkpoint
+from consent.policy import CheckedCheckpoint, Policy, check_checkpoint, misnamed_witness
 from consent.trust import party_of
 from protocol.errors import BadInput
 
@@ -223,6 +223,8 @@ class _Audit:
             cause = error.info.cause
             self._find("bad_checkpoint", log.origin, line=self._number, cause=cause)
             return
+        if witness := misnamed_witness(note, self._policy):
+            self._find("cosignature_misnamed", log.origin, line=self._number, witness=witness)
         head, entries = checked.checkpoint, log.tree.size
         if head.size != entries or (log.newest and log.newest.checkpoint.size >= head.size):
             self._find("checkpoint_order", log.origin, size=head.size, entries=entries)

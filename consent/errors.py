@@ -26,8 +26,20 @@ class NoteError(ProtocolViolation):
         super().__init__("bad_note", cause, stage="consent log")
 
 
+_MAX_DETAILS = 4_000  # bytes; gRPC loses an error whose words are longer than a trailer holds
+
+
+def words_of(info: ErrorInfo) -> dict[str, str]:
+    """The fields of `info`, cut where somebody's own long words are in them."""
+    for most in (2_000, 500):
+        cut = {key: value[:most] for key, value in asdict(info).items()}
+        if len(json.dumps(cut)) <= _MAX_DETAILS:
+            return cut
+    return {key: value[:100] for key, value in asdict(info).items()}
+
+
 def details_of_error(error: AssentError) -> str:
-    return canonical_json({"status": error.status, **asdict(error.info)}).decode()
+    return canonical_json({"status": error.status, **words_of(error.info)}).decode()
 
 
 def error_of_details(details: str) -> AssentError | None:

@@ -82,6 +82,11 @@ SENTENCES: Mapping[str, Words] = {
         "the checkpoint in line {line} is not valid: {cause}",
         "第 {line} 行的检查点无效",
     ),
+    "cosignature_misnamed": Words(
+        _B,
+        "the checkpoint in line {line} has the cosignature of {witness} under another name",
+        "第 {line} 行的检查点中，{witness} 的见证签名被改到了别的名称之下",
+    ),
     "checkpoint_order": Words(
         _B,
         "the checkpoint of size {size} stands after {entries} entries",

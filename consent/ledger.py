@@ -14,31 +14,30 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from consent.body import batch_of, bodies
 from consent.bundle import Source, bundle_lines, end_line
-from consent.leaf import CONSENT, JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, Event, read_body
+from consent.leaf import JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED, Event, read_body
 from consent.log import Log
 from consent.log_files import LogFile, LogFiles
 from consent.log_sql import SqlLog, SqlOpenings, origins
 from consent.log_writer import Cosigner, LogWriter, Pace
 from consent.log_writer import Recorded as Written
 from consent.port import Entry, Head, JobEvent, Recorded, ReplicaPage, SubjectEvent
-from consent.purposes import PERMITTING
-from consent.records import BATCH_ROWS, ID_BYTES, RecordBatch, joined, record_ids
+from consent.purposes import PERMITTING, State
+from consent.record_check import RecordCheck
+from consent.records import BATCH_ROWS, ID_BYTES, RecordBatch, record_ids
 from consent.replaced import ForgettingOpenings, Replaced
-from consent.state_machine import check_batch
 from consent.trust import AUDITOR, Trust, base_of, consent_origin, jobs_origin, log_signer
 from protocol.errors import ProtocolViolation
 from protocol.identity import Keys
 
 PAGE, PAGE_BYTES = 2_048, 4 << 20  # entries of some 700 bytes; under gRPC's limit in any case
 JOB_TYPES = (JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED)
-_PERMITTING = [int(state) for state in PERMITTING]
+_PERMITTING = np.isin(np.arange(max(State) + 1), list(PERMITTING))  # by state
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,6 @@ class _Open:
     log: Log
     writer: LogWriter
     files: LogFiles
-    checking: threading.Lock = field(default_factory=threading.Lock)
-    under_way: dict[int, RecordBatch] = field(default_factory=dict)
 
 
 class Ledger:
@@ -99,13 +96,14 @@ class Ledger:
         self._lock = threading.Lock()
         pace = pace or Pace()
         self._heartbeat = pace.heartbeat
-        for origin in (*self._consent.values(), self.jobs):
+        for party, origin in (*self._consent.items(), ("", self.jobs)):
             storage = SqlLog(places.tree, origin)
             openings = ForgettingOpenings(places.openings, origin, replaced or Replaced(()))
             log = Log(storage, openings, log_signer(keys, origin), clock, random)
             writer = LogWriter(
                 log, list(cosigners.values()), trust.policy(origin), clock, pace,
                 on_published=lambda origin=origin: self._published(origin),  # type: ignore[misc]
+                make_events=RecordCheck(party, log, openings),
             )  # fmt: skip
             self._logs[origin] = _Open(storage, openings, log, writer, LogFiles(storage))
             writer.start()
@@ -231,39 +229,14 @@ class Ledger:
     # -- writing ---------------------------------------------------------------------------
 
     def append(self, party: str, batch: RecordBatch) -> Future[Written]:
-        """Logs the records of `batch` in the log of `party`, once however often it comes."""
+        """Logs the records of `batch` in the log of `party`, once however often it comes.
+
+        Does not block.  What cannot follow what was said before is refused in the answer.
+        """
         if len(batch) > BATCH_ROWS:
             raise ProtocolViolation("bad_record", f"a batch has over {BATCH_ROWS} records")
-        ids = np.ascontiguousarray(batch.record_ids).view(f"V{ID_BYTES}").ravel()
-        if len(np.unique(ids)) != len(batch):
-            raise ProtocolViolation("record_conflict", "a batch has one record id twice")
-        events = [
-            Event(party, CONSENT, id, body, subject)
-            for id, body, subject in zip(
-                ids.tolist(), bodies(batch), map(bytes, batch.subjects), strict=True
-            )
-        ]
-        permits = bool(np.isin(batch.states, _PERMITTING).any())
-        one = self._of(party)
-        with one.checking:
-            check_batch(self._said_before(one, batch), batch)
-            written = one.writer.submit(events, needs_quorum=permits)
-            # What is on its way counts as said: two that arrive together do not pass each other.
-            one.under_way[id(written)] = batch
-        written.add_done_callback(lambda done: one.under_way.pop(id(done), None))
-        return written
-
-    @staticmethod
-    def _said_before(one: _Open, batch: RecordBatch) -> RecordBatch:
-        """Everything that the log says about the people of `batch`, and is about to say."""
-        under_way = list(one.under_way.values())
-        people = np.unique(np.ascontiguousarray(batch.subjects).view("V32").ravel()).tolist()
-        stored = [
-            found.opening.body
-            for found in one.openings.of_subjects(people)
-            if found.opening is not None and found.index < one.log.size
-        ]
-        return joined([batch_of(stored), *under_way])
+        permits = bool(_PERMITTING[batch.states].any())
+        return self._of(party).writer.submit_records(batch, needs_quorum=permits)
 
     def log_job(self, party: str, event: JobEvent) -> Future[Written]:
         """Logs what `party` says about a job; see `consent.job_record` for the body."""

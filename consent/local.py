@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import Future
 from itertools import islice
 
 from consent.ledger import Ledger, recorded
-from consent.log_writer import Recorded as Written
 from consent.port import Head, JobEvent, Recorded, ReplicaPage, SubjectEvent
 from consent.purposes import CHANNELS
 from consent.records import RecordBatch
@@ -98,9 +96,8 @@ class LocalPortal:
 
 
 async def _append(ledger: Ledger, party: str, batch: RecordBatch) -> Recorded:
-    # Bodies are made in a thread: sixteen thousand take a tenth of a second.
-    future: Future[Written] = await asyncio.to_thread(ledger.append, party, batch)
-    return recorded(ledger.consent_log(party), await asyncio.wrap_future(future))
+    written = await asyncio.wrap_future(ledger.append(party, batch))
+    return recorded(ledger.consent_log(party), written)
 
 
 async def _erase(ledger: Ledger, party: str, subject: bytes) -> Recorded:

@@ -34,7 +34,7 @@ from consent.leaf import (
     read_body,
 )
 from consent.log_storage import LogStorage, Openings, StoredHead
-from consent.merkle import hash_leaf, prove_consistency, prove_inclusion
+from consent.merkle import HASH_BYTES, hash_leaf, prove_consistency, prove_inclusion
 from consent.note import add_signatures, open_note, sign_note
 from consent.note_keys import Signer
 from consent.tiles import TileHashes, TileTree
@@ -176,9 +176,10 @@ class Log:
                 entries = leaves(new, salts, self._minute)
                 tree = self._tree.copy()
                 tiles = tree.extend([hash_leaf(entry) for entry in entries])
+                root = tree.root()
                 self._openings.add(tx.head.size, new, salts)
-                tx.add(entries, tiles, tree.size, tree.root())
-                self._head = StoredHead(tree.size, tree.root(), self._epoch)
+                tx.add(entries, tiles, tree.size, root)
+                self._head = StoredHead(tree.size, root, self._epoch)
         first = self.size
         places = known | {one.id: first + place for place, one in enumerate(new)}
         return tuple(places[one.id] for one in events)
@@ -204,16 +205,16 @@ class Log:
         """Reads back everything above the last checkpoint and signs it if it is what it says."""
         if self._head.size == self._signed.size and self._note:
             return
-        head = self._storage.head()
+        stored = self._storage.above(self._signed.size)
+        head = stored.head
         if head != self._head:
             raise Failed("log_changed", "the log's head is not the one that was written")
-        entries = self._storage.entries(self._signed.size, head.size)
-        tree = self._signed_tree()
-        tiles = tree.extend([hash_leaf(entry) for entry in entries])
+        tree = self._tree.copy()
+        tiles = tree.extend([hash_leaf(entry) for entry in stored.entries])
         if tree.size != head.size or tree.root() != head.root:
             raise _corrupt("its entries do not give the root of its head")
-        for (level, index), hashes in tiles.items():
-            if self._storage.tile(level, index) != hashes:
+        for (level, index), hashes in (self._tree.edge() | tiles).items():
+            if stored.edge.get((level, index)) != hashes:
                 if self._storage.head() != head:  # another writer has made the tile longer
                     raise Failed("log_changed", "the log's head changed before it was signed")
                 raise _corrupt(f"tile {level}/{index} is not made of its entries")
@@ -225,8 +226,8 @@ class Log:
                 raise Failed("log_changed", "the log's head changed before it was signed")
             tx.put_checkpoint(head.size, note)
         self._tree, self._signed, self._note = tree, signed, note
-        if entries:
-            self._minute = max(self._minute, parse_leaf(entries[-1]).time)
+        if stored.entries:
+            self._minute = max(self._minute, parse_leaf(stored.entries[-1]).time)
 
     def _run(self) -> None:
         if self._stopped:
@@ -281,7 +282,7 @@ class Log:
 
     def _read_tile(self, level: int, index: int, width: int) -> bytes:
         """The first `width` hashes: the partial tile of an older size is a prefix of today's."""
-        return self._storage.tile(level, index)[: width * 32]
+        return self._storage.tile(level, index)[: width * HASH_BYTES]
 
 
 def _corrupt(cause: str) -> AssentError:

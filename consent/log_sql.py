@@ -27,9 +27,9 @@ from consent.log_database import (
     serial_lock,
     writing,
 )
-from consent.log_storage import StoredHead, StoredOpening
-from consent.merkle import EMPTY_ROOT
-from consent.tiles import Tiles
+from consent.log_storage import Above, StoredHead, StoredOpening
+from consent.merkle import EMPTY_ROOT, MAX_SIZE
+from consent.tiles import HEIGHT, Tiles
 from protocol.errors import Failed
 
 TREE = sa.MetaData()
@@ -74,6 +74,48 @@ OPENINGS = sa.Table(
     sa.Index("openings_subject", "origin", "subject"),
 )  # fmt: skip
 APPEND_ONLY = ("entries",)
+_LAST = (
+    sa.select(CHECKPOINTS.c.log, sa.func.max(CHECKPOINTS.c.size).label("size"))
+    .group_by(CHECKPOINTS.c.log)
+    .subquery()
+)
+# Each log's name and its newest note.
+_NEWEST_NOTES = sa.select(LOGS.c.origin, CHECKPOINTS.c.note).where(
+    LOGS.c.id == CHECKPOINTS.c.log,
+    CHECKPOINTS.c.log == _LAST.c.log,
+    CHECKPOINTS.c.size == _LAST.c.size,
+)
+# What every commit asks is built once: making a statement costs more than asking it.
+_LOG: sa.BindParameter[int] = sa.bindparam("log")
+_START: sa.BindParameter[int] = sa.bindparam("start")
+_END: sa.BindParameter[int] = sa.bindparam("end")
+_HEAD = sa.select(LOGS.c.size, LOGS.c.root, LOGS.c.epoch).where(LOGS.c.id == _LOG)
+_LOCKED_HEAD = _HEAD.with_for_update()
+_NEW_HEAD = (
+    LOGS.update()
+    .where(LOGS.c.id == _LOG, LOGS.c.size == _START, LOGS.c.epoch == sa.bindparam("writer"))
+    .values(size=_END, root=sa.bindparam("head"))
+)
+_ENTRIES = (
+    sa.select(ENTRIES.c.leaf)
+    .where(ENTRIES.c.log == _LOG, ENTRIES.c.place >= _START, ENTRIES.c.place < _END)
+    .order_by(ENTRIES.c.place)
+)
+_TILE = sa.select(TILES.c.hashes).where(
+    TILES.c.log == _LOG, TILES.c.level == sa.bindparam("level"), TILES.c.place == _START
+)
+_LEVELS = range(-(-MAX_SIZE.bit_length() // HEIGHT))
+# One statement a level, put together: with "or" SQLite walks through all tiles of a log.
+_EDGE = sa.union_all(
+    *(
+        sa.select(TILES.c.level, TILES.c.place, TILES.c.hashes).where(
+            TILES.c.log == _LOG,
+            TILES.c.level == level,
+            TILES.c.place >= sa.bindparam(f"from_{level}"),
+        )
+        for level in _LEVELS
+    )
+)
 
 
 def origins(url: str) -> list[str]:
@@ -139,22 +181,22 @@ class SqlLog:
 
     def entries(self, start: int, end: int) -> list[bytes]:
         with self._reading() as db:
-            rows = db.execute(
-                sa.select(ENTRIES.c.leaf)
-                .where(ENTRIES.c.log == self._log)
-                .where(ENTRIES.c.place >= start, ENTRIES.c.place < end)
-                .order_by(ENTRIES.c.place)
-            )
-            return [blob(row[0]) for row in rows]
+            return self._entries(db, start, end)
 
     def tile(self, level: int, index: int) -> bytes:
+        asked = {"log": self._log, "level": level, "start": index}
         with self._reading() as db:
-            found = db.execute(
-                sa.select(TILES.c.hashes)
-                .where(TILES.c.log == self._log)
-                .where(TILES.c.level == level, TILES.c.place == index)
-            ).scalar()
+            found = db.execute(_TILE, asked).scalar()
         return b"" if found is None else blob(found)
+
+    def above(self, size: int) -> Above:
+        first = {f"from_{level}": size >> (HEIGHT * (level + 1)) for level in _LEVELS}
+        with self._reading() as db:
+            head = self._head(db)
+            entries = self._entries(db, size, head.size)
+            rows = db.execute(_EDGE, {"log": self._log} | first).all()
+        edge = {(level, place): blob(hashes) for level, place, hashes in rows}
+        return Above(head, entries, edge)
 
     def tiles(self) -> Iterator[tuple[int, int, bytes]]:
         with self._reading() as db:
@@ -193,6 +235,11 @@ class SqlLog:
                 ours = sa.select(table.c.log).where(~table.c.log.in_(sa.select(LOGS.c.id)))
                 if db.execute(ours.limit(1)).first() is not None:
                     found.append(f"table {table.name} has rows of a log that does not exist")
+            # A log under a name that is not its own would be made anew when it is asked for.
+            if any(
+                str(note).partition("\n")[0] != origin for origin, note in db.execute(_NEWEST_NOTES)
+            ):
+                found.append("a log is filed under another name than its checkpoints have")
         return found
 
     @contextmanager
@@ -200,9 +247,13 @@ class SqlLog:
         with failing_closed(), self._engine.connect() as db:
             yield db
 
+    def _entries(self, db: sa.Connection, start: int, end: int) -> list[bytes]:
+        asked = {"log": self._log, "start": start, "end": end}
+        return [blob(row[0]) for row in db.execute(_ENTRIES, asked)]
+
     def _head(self, db: sa.Connection, *, lock: bool = False) -> StoredHead:
-        query = sa.select(LOGS.c.size, LOGS.c.root, LOGS.c.epoch).where(LOGS.c.id == self._log)
-        size, root, epoch = db.execute(query.with_for_update() if lock else query).one()
+        query = _LOCKED_HEAD if lock else _HEAD
+        size, root, epoch = db.execute(query, {"log": self._log}).one()
         if type(size) is not int or type(epoch) is not int:
             raise damaged()
         return StoredHead(size, blob(root), epoch)
@@ -222,17 +273,23 @@ class SqlTransaction:
         insert(self.db, ENTRIES, rows)
         upsert = "ON CONFLICT (log, level, place) DO UPDATE SET hashes = excluded.hashes"
         insert(self.db, TILES, [(self.log, *at, hashes) for at, hashes in tiles.items()], upsert)
-        changed = self.db.execute(
-            LOGS.update()
-            .where(LOGS.c.id == self.log, LOGS.c.size == first, LOGS.c.epoch == self.head.epoch)
-            .values(size=size, root=root)
-        )
-        if changed.rowcount != 1:
+        head = {"log": self.log, "start": first, "writer": self.head.epoch, "end": size}
+        if self.db.execute(_NEW_HEAD, head | {"head": root}).rowcount != 1:
             raise Failed("storage_failed", "the log's head changed under its lock")
 
     def put_checkpoint(self, size: int, note: str) -> None:
         upsert = "ON CONFLICT (log, size) DO UPDATE SET note = excluded.note"
         insert(self.db, CHECKPOINTS, [(self.log, size, note)], upsert)
+
+
+_ORIGIN: sa.BindParameter[str] = sa.bindparam("origin")
+_FROM = OPENINGS.delete().where(OPENINGS.c.origin == _ORIGIN, OPENINGS.c.place >= _START)
+_NEWEST = (
+    sa.select(OPENINGS.c.event)
+    .where(OPENINGS.c.origin == _ORIGIN)
+    .order_by(OPENINGS.c.event.desc())
+    .limit(1)
+)
 
 
 class SqlOpenings:
@@ -259,15 +316,14 @@ class SqlOpenings:
             for n, one in enumerate(events)
         ]
         with writing(self._engine) as db:
-            db.execute(OPENINGS.delete().where(self._ours, OPENINGS.c.place >= first))
+            db.execute(_FROM, {"origin": self._origin, "start": first})
             insert(db, OPENINGS, rows)
 
     def find(self, ids: Sequence[bytes]) -> Mapping[bytes, StoredOpening]:
         # Ids begin with their time, so that those of new events are above all that are stored,
         # and an import need not look for each of a million.
         with failing_closed(), self._engine.connect() as db:
-            last = sa.select(OPENINGS.c.event).where(self._ours)
-            newest = db.execute(last.order_by(OPENINGS.c.event.desc()).limit(1)).scalar()
+            newest = db.execute(_NEWEST, {"origin": self._origin}).scalar()
         old = [] if newest is None else [one for one in ids if one <= blob(newest)]
         found = {}
         for start in range(0, len(old), 500):  # bound variables per statement are limited

@@ -29,6 +29,19 @@ class StoredHead:
     epoch: int
 
 
+@dataclass(frozen=True)
+class Above:
+    """What was written after a tree was signed, read back.
+
+    edge: the tiles which that tree had not filled, and all to their right: what was appended to
+    it changed no others.
+    """
+
+    head: StoredHead
+    entries: list[bytes]
+    edge: Tiles
+
+
 class LogTransaction(Protocol):
     """Holds the log's write lock; everything in it becomes durable at once or not at all."""
 
@@ -56,6 +69,9 @@ class LogStorage(Protocol):
 
     def tile(self, level: int, index: int) -> bytes:
         """All hashes that the tile has now; empty when there is none."""
+
+    def above(self, size: int) -> Above:
+        """What the disk has beyond the tree of `size`."""
 
     def tiles(self) -> Iterator[tuple[int, int, bytes]]: ...
 

@@ -24,7 +24,9 @@ from consent.leaf import Event
 from consent.log import Appended, Log
 from consent.note import add_signatures, parse_note, signature_lines
 from consent.policy import CheckedCheckpoint, Policy, check_checkpoint
+from consent.records import RecordBatch
 from consent.witness import AddCheckpoint, StaleSize
+from protocol.defects import defect
 from protocol.errors import AssentError, Failed, ProtocolViolation, Refused
 
 _LOG = logging.getLogger(__name__)
@@ -38,11 +40,12 @@ class Cosigner(Protocol):
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds and entries.  linger: how long a first event waits for others to share its batch;
-    consent.md allows a second, a person in front of a switch likes less."""
+    """Seconds and entries.  linger: how long a first event waits for others to share its batch.
+    None by default: those that arrive while a batch is written and cosigned are the next one, so
+    that batches grow with the load, and who comes alone waits for nobody."""
 
     batch: int = 500
-    linger: float = 0.2
+    linger: float = 0.0
     heartbeat: float = 60.0
     cosign_timeout: float = 5.0
     grace: float = 0.05  # for the other witnesses, once a quorum has answered
@@ -63,7 +66,29 @@ class _Submission:
     events: Sequence[Event]
     needs_quorum: bool
     erases: tuple[str, bytes, Sequence[int]] | None = None
+    records: RecordBatch | None = None  # of which the events are made when their turn comes
     answer: Future[Recorded] = field(default_factory=Future)
+
+    @property
+    def count(self) -> int:
+        return len(self.events if self.records is None else self.records)
+
+
+@dataclass(frozen=True)
+class _Cosigned:
+    """Lines over `note` that were verified, and of whom; none of a witness that did not answer."""
+
+    note: str
+    lines: tuple[str, ...] = ()
+    witnesses: frozenset[str] = frozenset()
+
+
+MakeEvents = Callable[[Sequence[RecordBatch]], Sequence[Sequence[Event] | AssentError]]
+
+
+def _no_records(requests: Sequence[RecordBatch]) -> Sequence[AssentError]:
+    error = ProtocolViolation("bad_record", "this log takes no consent records", stage="consent")
+    return [error] * len(requests)
 
 
 class LogWriter:
@@ -77,10 +102,12 @@ class LogWriter:
         clock: Callable[[], float],
         pace: Pace | None = None,
         on_published: Callable[[], None] = lambda: None,
+        make_events: MakeEvents = _no_records,
     ) -> None:
         """clock: POSIX seconds, to see how old the quorum is.
 
         on_published: called in the writer's thread after every new or renewed checkpoint.
+        make_events: called there with the records of a batch; their events, or why not.
         """
         self._log = log
         self._cosigners = tuple(cosigners)
@@ -88,10 +115,12 @@ class LogWriter:
         self._clock = clock
         self._pace = pace or Pace()
         self._on_published = on_published
+        self._make_events = make_events
         self._sizes = [0] * len(self._cosigners)  # the last tree that each cosigned
-        self._asked: dict[int, Future[tuple[str, list[str]]]] = {}
+        self._asked: dict[int, Future[_Cosigned]] = {}
         self._condition = threading.Condition()
         self._queue: list[_Submission] = []
+        self._waiting = 0  # entries in the queue
         self._closing = False
         self._fault: AssentError | None = None
         self._thread = threading.Thread(target=self._run, name=f"log {log.origin}", daemon=True)
@@ -121,6 +150,10 @@ class LogWriter:
         """
         return self._hand_in(_Submission(tuple(events), needs_quorum))
 
+    def submit_records(self, records: RecordBatch, *, needs_quorum: bool) -> Future[Recorded]:
+        """The same with records that are still to be checked against what was said before."""
+        return self._hand_in(_Submission((), needs_quorum, records=records))
+
     def erase(self, party: str, id: bytes, indexes: Sequence[int]) -> Future[Recorded]:
         """As `Log.erase`; the answer has the index of the entry that says so."""
         return self._hand_in(_Submission((), False, (party, id, tuple(indexes))))
@@ -133,8 +166,11 @@ class LogWriter:
                 raise Failed("unavailable", "the log is being closed", stage="consent log")
             if self._fault:
                 raise self._fault
+            before, self._waiting = self._waiting, self._waiting + submission.count
             self._queue.append(submission)
-            self._condition.notify()
+            # Woken for every one of a thousand, the writer would do nothing else.
+            if len(self._queue) == 1 or before < self._pace.batch <= self._waiting:
+                self._condition.notify()
         return submission.answer
 
     # -- the thread ---------------------------------------------------------------------------
@@ -149,7 +185,7 @@ class LogWriter:
             except Exception as error:  # the thread answers its callers and lives on
                 known = error if isinstance(error, AssentError) else None
                 if known is None:
-                    _LOG.exception("the writer of log %s failed", self._log.origin)
+                    _LOG.error("the writer of log %s broke: %s", self._log.origin, defect(error))
                 elif not batch:
                     _LOG.error("heartbeat of log %s: %s", self._log.origin, known)
                 for one in batch:
@@ -166,17 +202,17 @@ class LogWriter:
             if not self._queue:
                 return None if self._closing else []
             self._condition.wait_for(
-                lambda: self._closing or sum(len(x.events) for x in self._queue) >= pace.batch,
-                pace.linger,
+                lambda: self._closing or self._waiting >= pace.batch, pace.linger
             )
             taken, count = 0, 0
             for one in self._queue:
-                if taken and (one.erases or count + len(one.events) > pace.batch):
+                if taken and (one.erases or count + one.count > pace.batch):
                     break
-                taken, count = taken + 1, count + len(one.events)
+                taken, count = taken + 1, count + one.count
                 if one.erases:
                     break
             batch, self._queue = self._queue[:taken], self._queue[taken:]
+            self._waiting -= count
             return batch
 
     def _write(self, batch: list[_Submission]) -> None:
@@ -193,7 +229,7 @@ class LogWriter:
                 if one.needs_quorum:
                     one.answer.set_exception(missing)
             batch = [one for one in batch if not one.needs_quorum]
-        done = self._append(batch)
+        done = self._append(self._made(batch))
         if not done:
             return
         self._cosign()
@@ -201,7 +237,19 @@ class LogWriter:
         for one, appended in done:
             one.answer.set_result(Recorded(appended.indexes, self._log.note, pending))
 
+    def _made(self, batch: list[_Submission]) -> list[_Submission]:
+        """Those that may be logged, with their events; the others are answered."""
+        asked = [(one, one.records) for one in batch if one.records is not None]
+        answers = self._make_events([records for _, records in asked]) if asked else ()
+        for (one, _), events in zip(asked, answers, strict=True):
+            if isinstance(events, AssentError):
+                one.answer.set_exception(events)
+            else:
+                one.events = events
+        return [one for one in batch if not one.answer.done()]
+
     def _append(self, batch: list[_Submission]) -> list[tuple[_Submission, Appended]]:
+        """batch: with its events made."""
         if len(batch) == 1 and batch[0].erases is not None:
             return [(batch[0], self._log.erase(*batch[0].erases))]
         events = [event for one in batch for event in one.events]
@@ -214,7 +262,10 @@ class LogWriter:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
                 return []
-            return [pair for one in batch for pair in self._append([one])]
+            # Checked again as well: the bad one may be what another was to follow.
+            half = len(batch) // 2
+            first = self._append(self._made(batch[:half]))
+            return first + self._append(self._made(batch[half:]))
         done, place = [], 0
         for one in batch:
             indexes = whole.indexes[place : place + len(one.events)]
@@ -241,7 +292,7 @@ class LogWriter:
             late = self._asked.get(number)
             if late is None or late.done():  # one that does not answer is not asked in a queue
                 self._asked[number] = self._calls.submit(self._ask, number)
-        note, lines, met = self._log.note, list[str](), False
+        note, lines, witnesses, met = self._log.note, list[str](), set[str](), False
         pending = set(self._asked.values())
         deadline = time.monotonic() + self._pace.cosign_timeout
         while pending:
@@ -249,10 +300,11 @@ class LogWriter:
             answered, pending = wait(pending, timeout=left, return_when=FIRST_COMPLETED)
             if not answered:
                 break
-            for asked, said in (one.result() for one in answered):
-                if asked == note:  # else the late answer to a question about an older tree
-                    lines += said
-            if lines and not met and self._met_with(lines):
+            for said in (one.result() for one in answered):
+                if said.note == note:  # else the late answer to a question about an older tree
+                    lines += said.lines
+                    witnesses |= said.witnesses
+            if lines and not met and self._policy.met_by(witnesses):
                 met, deadline = True, min(deadline, time.monotonic() + self._pace.grace)
         if self._fault:
             raise self._fault
@@ -260,14 +312,8 @@ class LogWriter:
         self._checked = check_checkpoint(note, self._policy, self._log.origin)
         self._on_published()
 
-    def _met_with(self, lines: Sequence[str]) -> bool:
-        """Whether these lines alone are a quorum of today."""
-        bare = parse_note(self._log.note)
-        note = add_signatures(f"{bare.text}\n{bare.signatures[0].line}", lines)
-        return check_checkpoint(note, self._policy, self._log.origin).has_quorum
-
-    def _ask(self, number: int) -> tuple[str, list[str]]:
-        """The newest checkpoint, and lines of one witness that verify over it; none if silent."""
+    def _ask(self, number: int) -> _Cosigned:
+        """What one witness says to the newest checkpoint; nothing if it is silent."""
         note, size = self._log.note, self._log.size
         try:
             answer = self._request(number, note)
@@ -280,9 +326,9 @@ class LogWriter:
             # Away is an ordinary state, which the quorum answers for; anything else is not.
             level = logging.INFO if error.info.code == "unavailable" else logging.WARNING
             _LOG.log(level, "a witness did not cosign log %s: %s", self._log.origin, error)
-            return note, []
+            return _Cosigned(note)
         self._sizes[number] = size
-        return note, lines if times else []
+        return _Cosigned(note, tuple(lines), frozenset(times)) if times else _Cosigned(note)
 
     def _of_witnesses(self, answer: str) -> list[str]:
         """The lines of keys that the policy names; others are ignored."""

@@ -98,6 +98,15 @@ def _verify(key: VerifierKey, text: str, signature: Signature) -> int | None:
         raise NoteError(f"this machine cannot verify keys of the type of {key.name}") from error
 
 
+def signed_by(key: VerifierKey, text: str, signature: Signature) -> bool:
+    """Whether `signature` is one of `key`, whatever name and key id stand before it."""
+    try:
+        _verify(key, text, signature)
+    except NoteError:
+        return False
+    return True
+
+
 def parse_note(data: str | bytes) -> Note:
     """Text and signature lines of a note; raises NoteError for every other form."""
     if isinstance(data, bytes):

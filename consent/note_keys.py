@@ -13,6 +13,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -127,7 +128,7 @@ class VerifierKey:
         if len(self.public) != known.public_bytes:
             raise NoteError(f"key {self.name} is not {known.public_bytes} bytes")
 
-    @property
+    @cached_property
     def key_id(self) -> bytes:
         """Its first four bytes of SHA-256: an identifier, not a commitment to the key."""
         material = bytes([self.algorithm]) + self.public
@@ -149,7 +150,7 @@ class Signer:
     algorithm: int
     private: Secret
 
-    @property
+    @cached_property
     def key(self) -> VerifierKey:
         public = ALGORITHMS[self.algorithm].public(self.private)
         return VerifierKey(self.name, self.algorithm, public)

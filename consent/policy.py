@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from consent.checkpoint import Checkpoint, parse_checkpoint
 from consent.errors import NoteError
-from consent.note import Note, open_note, parse_note
+from consent.note import Note, open_note, parse_note, signed_by
 from consent.note_keys import LOG_ALGORITHMS, WITNESS_ALGORITHMS, VerifierKey, parse_key
 from protocol.errors import BadInput
 
@@ -108,6 +108,28 @@ def _cosignatures(parts: Note, policy: Policy) -> dict[str, int]:
         return {}
     opened = open_note(parts, names)
     return {names[one.key]: one.time for one in opened.verified if one.time is not None}
+
+
+def misnamed_witness(note: str | bytes, policy: Policy) -> str:
+    """A witness whose cosignature stands under another name or key id than its own; else empty.
+
+    To a reader such a line is of somebody unknown, and ignored.  Nobody signs like that: the
+    note was changed after the witness had signed it.  (A key of before, under the same name,
+    has another id altogether, and what it signed does not verify here.)
+    """
+    parts = parse_note(note)
+    known = {(key.name, key.key_id) for key in policy.witnesses.values()}
+    for one in parts.signatures:
+        if (one.name, one.key_id) in known:
+            continue
+        for name, key in policy.witnesses.items():
+            named, marked = one.name == key.name, one.key_id == key.key_id
+            # One character of base64 holds the id's end and the signature's beginning.
+            if named and one.key_id[:3] == key.key_id[:3]:
+                return name
+            if (named or marked) and signed_by(key, parts.text, one):
+                return name
+    return ""
 
 
 def parse_policy(data: bytes) -> Policy:

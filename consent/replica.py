@@ -100,25 +100,31 @@ class Replica:
     # -- pulling ---------------------------------------------------------------------------
 
     async def sync(self, port: ConsentPort) -> Head:
-        """Logs the overlay, then pulls and verifies up to the head.
+        """Pulls and verifies up to the head; then logs the overlay and pulls that as well.
+
+        What people said goes to a log only after it has shown itself to be the one that this copy
+        knows: until then it waits, and acts here.
 
         Raises what the port raises, and ProtocolViolation when what came is not the log that
         this copy has verified so far; from then on `require_fresh` refuses until a sync succeeds.
         """
         async with self._syncing:
-            logged: list[int] = []
-            for number, batch in await asyncio.to_thread(self._overlaid):
-                await port.append(batch)
-                logged.append(number)
-            try:
-                head = await self._pull(port)
-            except ProtocolViolation as error:
-                await asyncio.to_thread(self._raise_alarm, error)
-                raise
-            if logged:
+            head = await self._verified(port)
+            waiting = await asyncio.to_thread(self._overlaid)
+            if waiting:
+                for _, batch in waiting:
+                    await port.append(batch)
+                head = await self._verified(port)
                 # In the log and pulled back: the overlay has said all it had to.
-                await asyncio.to_thread(self._drop, logged)
+                await asyncio.to_thread(self._drop, [number for number, _ in waiting])
             return head
+
+    async def _verified(self, port: ConsentPort) -> Head:
+        try:
+            return await self._pull(port)
+        except ProtocolViolation as error:
+            await asyncio.to_thread(self._raise_alarm, error)
+            raise
 
     async def _pull(self, port: ConsentPort) -> Head:
         held = await asyncio.to_thread(self.head)

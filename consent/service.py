@@ -23,6 +23,7 @@ from consent.ledger import Ledger
 from consent.local import LocalConsent, LocalPortal, bundle_of
 from consent.trust import AUDITOR
 from consent.witnessing import WitnessLine
+from protocol.defects import defect
 from protocol.errors import AssentError, Failed, ProtocolViolation
 from protocol.identity import Card, Keys
 from protocol.transport import tls
@@ -45,6 +46,7 @@ class ConsentService(ConsentServicer):
         self._portal = LocalPortal(ledger)
         # What ends each stream that would never end by itself.
         self._hang_up: set[Callable[[], None]] = set()
+        self._witnessing: dict[WitnessLine, Callable[[], None]] = {}
 
     def hang_up(self) -> None:
         """Ends the streams of followers and witnesses, before the server stops: it would abort
@@ -116,7 +118,9 @@ class ConsentService(ConsentServicer):
 
     async def File(self, request: pb.ConsentFileRequest, context: Any) -> pb.ConsentFile:
         await self._caller(context)
-        found = await asyncio.to_thread(self._ledger.file, request.origin, request.path)
+        found = await _answered(
+            context, lambda: asyncio.to_thread(self._ledger.file, request.origin, request.path)
+        )
         return pb.ConsentFile(body=found.body, found=True) if found else pb.ConsentFile()
 
     async def Bundle(
@@ -140,8 +144,11 @@ class ConsentService(ConsentServicer):
         line = self._lines[AUDITOR if card.role == "auditor" else card.name]
         loop = asyncio.get_running_loop()
         waiting: asyncio.Queue[pb.ConsentCosignRequest | None] = asyncio.Queue()
+        asked = 0
 
         def send(number: int, request: str) -> None:
+            nonlocal asked
+            asked += 1
             message = pb.ConsentCosignRequest(number=number, request=request)
             loop.call_soon_threadsafe(waiting.put_nowait, message)
 
@@ -149,22 +156,35 @@ class ConsentService(ConsentServicer):
             waiting.put_nowait(None)
 
         async def listen() -> None:
+            said = 0
             try:
                 async for answer in requests:
+                    said += 1
+                    if said > asked + 1:  # one to each request, after the hello
+                        words = "a witness answers more than it was asked"
+                        raise ProtocolViolation("bad_message", words, stage="consent")
                     line.answered(answer.number, codec.answer_from_pb(answer))
             finally:
                 end()
 
         self._hang_up.add(end)
+        # One stream to each witness: its newest.
+        if (older := self._witnessing.pop(line, None)) is not None:
+            older()
+        self._witnessing[line] = end
         line.connect(send)
         listening = asyncio.create_task(listen())
         try:
             while (message := await waiting.get()) is not None:
                 yield message
+            if listening.done():
+                await _answered(context, lambda: listening)  # raises what was wrong with an answer
         except asyncio.CancelledError:
             return  # the witness has hung up
         finally:
             self._hang_up.discard(end)
+            if self._witnessing.get(line) is end:
+                del self._witnessing[line]
             line.disconnect(send)
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -279,8 +299,8 @@ async def _answered(context: Any, ask: Callable[[], Awaitable[T]]) -> T:
         return await ask()
     except AssentError as error:
         await _abort(context, error)
-    except Exception:  # ours: the caller hears that much, the log has the rest
-        _log.exception("the consent service failed")
+    except Exception as error:  # ours: the caller hears that much, the log has the place
+        _log.error("the consent service broke: %s", defect(error))
         await context.abort(grpc.StatusCode.INTERNAL, "")
     raise AssertionError("abort does not return")
 

@@ -183,6 +183,14 @@ class TileTree:
         other._edge = [list(tile) for tile in self._edge]
         return other
 
+    def edge(self) -> Tiles:
+        """Its tiles that are not full."""
+        return {
+            (level, (self.size >> (HEIGHT * level)) // WIDTH): b"".join(tile)
+            for level, tile in enumerate(self._edge)
+            if tile
+        }
+
     def extend(self, leaf_hashes: Sequence[bytes]) -> Tiles:
         """Adds leaves; returns every tile that changed, as it is now."""
         changed: Tiles = {}

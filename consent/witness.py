@@ -32,6 +32,7 @@ _HEADS = sa.Table(
     sa.Column("root", sa.LargeBinary, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
 )  # fmt: skip
+_KEPT = sa.select(_HEADS).where(_HEADS.c.origin == sa.bindparam("log"))
 _EVIDENCE = sa.Table(
     "evidence", _META,
     sa.Column("id", sa.Integer, primary_key=True),
@@ -213,7 +214,7 @@ class Witness:
 
     def _kept(self, db: sa.Connection, origin: str) -> tuple[Checkpoint, str, int] | None:
         """What was cosigned last: the tree, the note, the time."""
-        row = db.execute(sa.select(_HEADS).where(_HEADS.c.origin == origin)).one_or_none()
+        row = db.execute(_KEPT, {"log": origin}).one_or_none()
         if row is None:
             return None
         # Its own signature is checked again, so that a damaged file cannot move a witness back.

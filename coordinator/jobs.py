@@ -25,6 +25,7 @@ from coordinator.rows import OPEN, JobRow, StepRow, request_digest
 from coordinator.steps import StepBoard
 from coordinator.store import Store
 from coordinator.timing import Timing
+from protocol.defects import defect
 from protocol.errors import AssentError, BadInput, ErrorInfo, Failed, Refused
 from protocol.transport.port import (
     ASKING,
@@ -274,8 +275,8 @@ class Coordinator:
         except AssentError as error:
             state = REFUSED if error.status == REFUSED else FAILED
             self._end(request.id, state, error.info)
-        except Exception:  # a bug in a protocol function must end its job, not the coordinator
-            log.exception("job %s", request.id)
+        except Exception as error:  # a protocol function's bug ends its job, not the coordinator
+            log.error("job %s broke: %s", request.id, defect(error))
             words = "the coordinator met an error in its own code; its log has the details"
             info = ErrorInfo("internal", words, COORDINATOR, next_step="report it, run again")
             self._end(request.id, FAILED, info)
@@ -307,8 +308,8 @@ class Coordinator:
             await asyncio.sleep(self.timing.sweep)
             try:
                 self.sweep()
-            except Exception:  # one bad row must not switch all limits off
-                log.exception("sweep")
+            except Exception as error:  # one bad row must not switch all limits off
+                log.error("looking for what has run out of time broke: %s", defect(error))
 
     def sweep(self) -> None:
         """Ends what has run out of time (rule 7)."""

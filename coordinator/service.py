@@ -17,6 +17,7 @@ import grpc.aio
 import sqlalchemy as sa
 
 from coordinator.jobs import Coordinator
+from protocol.defects import defect
 from protocol.errors import AssentError, Failed, ProtocolViolation
 from protocol.transport import codec, tls
 from protocol.transport.port import COORDINATOR
@@ -25,6 +26,7 @@ from protocol.wire.coordinator_pb2_grpc import CoordinatorServicer
 
 log = logging.getLogger(__name__)
 Context: TypeAlias = grpc.aio.ServicerContext
+MAX_NAMED = 1_000  # steps and jobs that one lease names
 T = TypeVar("T")
 
 
@@ -48,9 +50,11 @@ class CoordinatorService(CoordinatorServicer):
 
     async def Lease(self, request: pb.LeaseRequest, context: Context) -> pb.LeaseReply:
         async def call(peer: str) -> pb.LeaseReply:
-            holding = tuple(codec.key_in(key) for key in request.holding)
-            instance, jobs = codec.instance_in(request.instance), tuple(request.open_jobs)
-            wait = request.wait_seconds
+            # Each is looked up while everybody waits; the rest comes with the node's next call.
+            holding = tuple(codec.key_in(key) for key in request.holding[:MAX_NAMED])
+            jobs = tuple(request.open_jobs[:MAX_NAMED])
+            instance = codec.instance_in(request.instance)
+            wait = codec.seconds_in(request.wait_seconds)
             return codec.answer_out(await self._core.lease(peer, instance, holding, jobs, wait))
 
         return await self._answer(context, call)
@@ -58,7 +62,7 @@ class CoordinatorService(CoordinatorServicer):
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Context) -> pb.HeartbeatReply:
         async def call(peer: str) -> pb.HeartbeatReply:
             instance, key = codec.instance_in(request.instance), codec.key_in(request.key)
-            progress = codec.progress_in(request.progress)
+            progress = codec.beat_in(request.progress)
             return pb.HeartbeatReply(cancelled=self._core.heartbeat(peer, instance, key, progress))
 
         return await self._answer(context, call)
@@ -92,8 +96,8 @@ class CoordinatorService(CoordinatorServicer):
                 peer, key, request.artifact, request.offset
             ):
                 yield pb.DownloadChunk(data=block)
-        except AssentError as error:
-            await _abort(context, error)
+        except Exception as error:
+            await _abort(context, _known(error))
 
     async def Complete(self, request: pb.CompleteRequest, context: Context) -> pb.CompleteReply:
         async def call(peer: str) -> pb.CompleteReply:
@@ -105,7 +109,7 @@ class CoordinatorService(CoordinatorServicer):
 
     async def Fail(self, request: pb.FailRequest, context: Context) -> pb.FailReply:
         async def call(peer: str) -> pb.FailReply:
-            key, error = codec.key_in(request.key), codec.error_in(request.error)
+            key, error = codec.key_in(request.key), codec.reported_in(request.error)
             self._core.board.fail(peer, key, error, request.error.status)
             return pb.FailReply()
 
@@ -113,7 +117,7 @@ class CoordinatorService(CoordinatorServicer):
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> pb.JobView:
         async def call(peer: str) -> pb.JobView:
-            since, wait = request.since_version, request.wait_seconds
+            since, wait = request.since_version, codec.seconds_in(request.wait_seconds)
             return codec.status_out(await self._core.watch(peer, request.job, since, wait))
 
         return await self._answer(context, call)
@@ -148,16 +152,20 @@ class CoordinatorService(CoordinatorServicer):
     async def _answer(self, context: Context, call: Callable[[str], Awaitable[T]]) -> T:
         try:
             return await call(self._peer(context))
-        except AssentError as error:
-            await _abort(context, error)
-        except sa.exc.OperationalError as error:
-            log.exception("database")
-            words = f"the coordinator's database cannot be written ({error.orig})"
-            await _abort(context, Failed("disk_error", words, party=COORDINATOR))
-        except Exception:  # ours; gRPC alone would put the error's text on the wire
-            log.exception("call failed")
-            await _abort(context, Failed("internal", "the coordinator met an error in its code"))
+        except Exception as error:
+            await _abort(context, _known(error))
         raise AssertionError("abort raises")
+
+
+def _known(error: Exception) -> AssentError:
+    if isinstance(error, AssentError):
+        return error
+    log.error("a call broke: %s", defect(error))
+    if isinstance(error, sa.exc.OperationalError):
+        words = f"the coordinator's database cannot be written ({error.orig})"
+        return Failed("disk_error", words, party=COORDINATOR)
+    # A status of gRPC's own would read as a lost answer, and the call would come again.
+    return Failed("internal", "the coordinator met an error in its code", party=COORDINATOR)
 
 
 async def _abort(context: Context, error: AssentError) -> None:
@@ -179,6 +187,8 @@ async def _data(messages: AsyncIterator[pb.UploadChunk]) -> AsyncIterator[bytes]
     async for message in messages:
         if message.WhichOneof("part") != "data":
             raise ProtocolViolation("bad_message", "an upload has one head")
+        if not message.data:  # a stream of nothing would go on for ever
+            raise ProtocolViolation("bad_message", "a piece of an upload is empty")
         yield message.data
 
 

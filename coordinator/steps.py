@@ -197,10 +197,13 @@ class StepBoard:
         chunks: AsyncIterator[bytes],
     ) -> UploadState:
         row = self._owned(party, key)
-        if row.state == DONE:
-            self._same_output(row, sha256)
-            return UploadState(row.size or 0, finished=True)
-        self._admit_upload(row, sha256, size)
+        if sha256:
+            if row.state == DONE:
+                self._same_output(row, sha256)
+                return UploadState(row.size or 0, finished=True)
+            self._admit_upload(row, sha256, size)
+        else:
+            size = await self._begin_early(row, size, offset)
         # The newest stream writes; one that a dead connection left behind stops at its next chunk.
         writer = self._writers[key] = object()
         received = offset
@@ -214,10 +217,24 @@ class StepBoard:
             self._parties.seen(party)
         return UploadState(received, finished=False)
 
+    async def _begin_early(self, row: StepRow, size: int, offset: int) -> int:
+        """An output that is still being made has no digest yet: it begins at 0 and replaces what
+        an earlier try left behind.  Returns how large it may get."""
+        if row.state != OPEN:
+            raise _closed(row.key)
+        if size or offset:
+            raise ProtocolViolation("bad_artifact", "an upload without a digest begins at 0")
+        if row.upload_sha256 is not None:
+            raise Failed("upload_interrupted", "this output has been announced with its digest")
+        async with self._lock(row.key):
+            self._files.drop(row.key.job, artifact_id(row.key))
+        return MAX_ARTIFACT
+
     async def complete(
         self, party: str, key: StepKey, sha256: bytes, size: int, signature: bytes
     ) -> None:
         """Rule 5: compare-and-swap; late and repeated completions are accepted."""
+        self._owned(party, key)  # no lock is kept for a step that does not exist
         async with self._lock(key):
             row = self._owned(party, key)
             if row.state == DONE:
@@ -290,6 +307,8 @@ class StepBoard:
         source = self._require(ref.key)
         reader = await asyncio.to_thread(self._open, source)
         try:
+            if offset > reader.size:
+                raise ProtocolViolation("bad_message", "a download begins behind its end")
             while block := await asyncio.to_thread(reader.read, offset, CHUNK):
                 yield block
                 offset += len(block)

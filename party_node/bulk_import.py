@@ -27,6 +27,7 @@ from protocol.wire import node_pb2 as pb
 
 LISTED = 1000  # bad rows that a report names one by one
 MAX_BYTES = 8 << 30
+_LONGEST_NAME = 200  # bytes
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,12 @@ async def _received(folder: Path, pieces: AsyncIterator[pb.NodeConsentFile]) -> 
     size = 0
     async for piece in pieces:
         if path is None:
-            if not piece.name or Path(piece.name).name != piece.name:
+            if not _is_file_name(piece.name):
                 raise BadInput("an import begins with the name of its file")
             path = folder / piece.name
             path.touch(mode=0o600)
+        elif not piece.data:  # a stream of nothing would go on for ever
+            raise BadInput("a piece of the file is empty")
         size += len(piece.data)
         if size > MAX_BYTES:
             raise BadInput("the file is too large", next_step="import it in parts")
@@ -124,6 +127,12 @@ async def _received(folder: Path, pieces: AsyncIterator[pb.NodeConsentFile]) -> 
     if path is None:
         raise BadInput("no file was sent")
     return path
+
+
+def _is_file_name(name: str) -> bool:
+    """Of a file in a folder, whatever the file system."""
+    plain = name.isprintable() and Path(name).name == name and name != ".."
+    return plain and 0 < len(name.encode()) <= _LONGEST_NAME
 
 
 def _report(found: BulkFile, bulk: Bulk) -> dict[str, Any]:

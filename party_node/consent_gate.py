@@ -34,6 +34,7 @@ from consent.trust import Trust
 from party_node.own_copy import REPLICA, own_key, replica_at
 from party_node.person_lookup import PersonLookup
 from party_node.row_subjects import Identifiers, Tokens, row_subjects, tokens_of
+from protocol.defects import defect
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
@@ -198,8 +199,8 @@ class NodeGate:
                         await self.sync()
             except AssentError as error:
                 _log.warning("consent replica: %s", error)
-            except Exception:  # ours; following goes on, or staleness refuses
-                _log.exception("consent replica")
+            except Exception as error:  # ours; following goes on, or staleness refuses
+                _log.error("consent replica broke: %s", defect(error))
             await asyncio.sleep(interval)
 
     async def witness(self, cosign: Callable[[], Awaitable[None]]) -> None:
@@ -209,8 +210,8 @@ class NodeGate:
                 await cosign()
             except AssentError as error:
                 _log.warning("witness: %s", error)
-            except Exception:  # ours; the others of the quorum go on meanwhile
-                _log.exception("witness")
+            except Exception as error:  # ours; the others of the quorum go on meanwhile
+                _log.error("witness broke: %s", defect(error))
             await asyncio.sleep(WITNESS_PAUSE)
 
     # -- what people say -------------------------------------------------------------------

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -18,34 +18,46 @@ from typing import Any, NoReturn, TypeVar
 import grpc
 import grpc.aio
 
+from consent.errors import words_of
 from party_node.bulk_import import import_stream
 from party_node.control_client import socket_path
 from party_node.desk import Desk
 from party_node.profile_desk import ProfileDesk
-from protocol.errors import AssentError
+from protocol.defects import defect
+from protocol.errors import AssentError, BadInput, Failed
+from protocol.transport.codec import seconds_in
+from protocol.transport.guard import Guard
 from protocol.wire import node_pb2 as pb
 from protocol.wire import node_pb2_grpc
 
+_log = logging.getLogger(__name__)
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 _Method = Callable[[Any, Request, grpc.aio.ServicerContext], Awaitable[Reply]]
 
 
 def _in_words(method: _Method[Request, Reply]) -> _Method[Request, Reply]:
-    """An AssentError becomes the call's status, with its fields as JSON details."""
+    """An error becomes the call's status, with its fields as JSON details."""
 
     @wraps(method)
     async def call(self: Any, request: Request, context: grpc.aio.ServicerContext) -> Reply:
         try:
             return await method(self, request, context)
-        except AssentError as error:
-            await _abort(context, error)
+        except Exception as error:
+            await _abort(context, _known(error))
 
     return call
 
 
+def _known(error: Exception) -> AssentError:
+    if isinstance(error, AssentError):
+        return error
+    _log.error("a call of the owner broke: %s", defect(error))
+    return Failed("internal", "the node met an error in its own code; its log has the place")
+
+
 async def _abort(context: Any, error: AssentError) -> NoReturn:
-    details = json.dumps({"info": asdict(error.info), "status": error.status})
+    details = json.dumps({"info": words_of(error.info), "status": error.status})
     await context.abort(grpc.StatusCode.FAILED_PRECONDITION, details)
     raise AssertionError("abort raises") from error
 
@@ -59,12 +71,15 @@ class Control(node_pb2_grpc.NodeServicer):
 
     @_in_words
     async def SubmitJob(self, request: Any, context: Any) -> Any:
-        job = json.loads(request.job)
+        try:
+            job = json.loads(request.job)
+        except (ValueError, RecursionError) as error:
+            raise BadInput("the job is not JSON", next_step="use `assent job submit`") from error
         return pb.NodeJobId(job_id=await self._desk.submit(job, dry_run=request.dry_run))
 
     @_in_words
     async def WatchJob(self, request: Any, context: Any) -> Any:
-        wait = min(max(request.wait_seconds, 0.0), 60.0)
+        wait = min(max(seconds_in(request.wait_seconds), 0.0), 60.0)
         return await self._desk.watch(request.job_id, request.since_version, wait)
 
     @_in_words
@@ -97,8 +112,8 @@ class Control(node_pb2_grpc.NodeServicer):
         try:
             async for progress in import_stream(self._desk.bulk_import(), request):
                 yield progress
-        except AssentError as error:
-            await _abort(context, error)
+        except Exception as error:
+            await _abort(context, _known(error))
 
     @_in_words
     async def Subject(self, request: Any, context: Any) -> Any:
@@ -141,7 +156,9 @@ async def serve(desk: Desk, profiles: ProfileDesk, folder: Path) -> grpc.aio.Ser
     path = socket_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)  # left by a crash; the data folder's lock says we are alone
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 << 20)])
+    server = grpc.aio.server(
+        interceptors=[Guard()], options=[("grpc.max_receive_message_length", 64 << 20)]
+    )
     node_pb2_grpc.add_NodeServicer_to_server(Control(desk, profiles), server)  # type: ignore[no-untyped-call]
     mask = os.umask(0o177)
     try:

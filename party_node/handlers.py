@@ -180,6 +180,9 @@ def _written(made: Outgoing, task: StepTask) -> StepOutput:
             if task.cancelled.is_set():
                 raise Failed("cancelled", "the job ended while this step was at work")
             file.write(np.ascontiguousarray(chunk).data)
+            if made.early:
+                file.flush()
+                task.grew(path, file.tell())
         file.flush()
         os.fsync(file.fileno())
     return StepOutput(path, made.commit)

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -37,7 +38,6 @@ from protocol.transport.probe import explain
 
 if TYPE_CHECKING:
     from party_node.node import Node
-    from party_node.profile_desk import ProfileDesk
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two knocks
 _MEETING = 20.0  # seconds that somebody who was away may wait for the ledger
@@ -61,12 +61,19 @@ def run(
             f"{collaboration_file}: has no card of {party.name}",
             next_step=f"it has {', '.join(collaboration.parties)}; join the cards again",
         )
+    if ingest and not party.events:
+        raise BadInput(
+            f"{party_file}: declares no events that --ingest could take",
+            next_step="add events: to it, or leave --ingest out",
+        )
     keys = load_kit(keys_folder, collaboration.parties[party.name].card())
     arithmetic = choose(os.environ.get(VARIABLE, ""))
     _log.info("arithmetic: %s", arithmetic.describe())
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(data)
+    listening = None
     try:
+        listening = _bound(ingest) if ingest else None
         # Before grpc starts its threads: a pool's processes must not inherit them.
         with arithmetic.start() as kernel:
             asyncio.run(
@@ -77,13 +84,21 @@ def run(
                     data,
                     kernel,
                     sandbox=sandbox,
-                    ingest=ingest,
+                    listening=listening,
                     window=window,
                     new_log=new_log,
                 )
             )
     finally:
+        if listening is not None:
+            listening.close()
         lock.close()
+
+
+def _bound(port: int) -> socket.socket:
+    from party_node.ingest_http import bound  # late: few nodes take events so
+
+    return bound(port)
 
 
 def _lock(data: Path) -> TextIO:
@@ -102,7 +117,7 @@ def _lock(data: Path) -> TextIO:
 
 async def _serve(
     party: Party, collaboration: Collaboration, keys: Keys, data: Path, kernel: Kernel,
-    *, sandbox: bool, ingest: int, window: float, new_log: bool,
+    *, sandbox: bool, listening: socket.socket | None, window: float, new_log: bool,
 ) -> None:  # fmt: skip
     from consent.client import ConsentClient
     from consent.trust import Trust, witness_signer
@@ -200,8 +215,11 @@ async def _serve(
             tasks.append(asyncio.create_task(answer_people(node, collaboration, keys)))
         if profile is not None:
             tasks.append(asyncio.create_task(profile.follow()))
-        if ingest:
-            tasks.append(asyncio.create_task(take_events(profiles, data, ingest)))
+        if listening is not None:
+            from party_node import ingest_http
+
+            serving = ingest_http.serve(profiles, data, listening)
+            tasks.append(asyncio.create_task(serving))
         console = await stack.enter_async_context(
             serving_console(node.ctx, consent_port, witness, trust)
         )
@@ -271,13 +289,6 @@ async def _reach(server: Card, keys: Keys, stop: asyncio.Event) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-async def take_events(profiles: ProfileDesk, data: Path, port: int) -> None:
-    """The endpoint for events on loopback, for as long as the node runs."""
-    from party_node import ingest_http
-
-    await ingest_http.serve(profiles, data, ingest_http.bound(port))
 
 
 async def import_consents(gate: NodeGate, party: Party) -> None:

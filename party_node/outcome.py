@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from catalog.job import JobSpec
+from party_node.titles import offered_titles
 from protocol import identity
 from protocol.crosstab.spec import CrosstabSpec
 from protocol.encoding import length_prefixed
@@ -121,11 +122,13 @@ def exact_result(session: Session, released: Mapping[str, Any], rounds: int) -> 
 
 def base(session: Session) -> dict[str, Any]:
     """The keys that every released result has."""
-    return asked(session.spec) | {
+    found = asked(session.spec) | {
         "status": "released",
         "audit": session.ctx.records.record(session.job_id).get("audit")
         or {"log": None, "index": None, "checkpoint": None},
     }
+    titles = offered_titles(session)
+    return found | ({"titles": titles} if titles else {})
 
 
 def asked(job: JobSpec) -> dict[str, Any]:
@@ -157,6 +160,8 @@ def with_own(result: dict[str, Any], party: str, own: Mapping[str, Any]) -> None
         result.setdefault("cost", {}).setdefault("bytes", {})[party] = own["bytes"]
     if "segment_tags" in own:
         result.setdefault("segment_tags", {})[party] = own["segment_tags"]
+    for name, said in own.get("titles", {}).items():
+        result.setdefault("titles", {})[f"{party}/{name}"] = said
     if "remaining_rho" in own:
         remaining = result.setdefault("privacy", {}).setdefault("remaining_rho", {})
         remaining[party] = own["remaining_rho"]

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
@@ -29,12 +31,13 @@ from party_node.one_id import Records, resolve
 from party_node.profile_store import Ingested, ProfileStore, wanted_columns
 from party_node.table_file import TextTable
 from party_node.tag_values import TagValues
-from protocol.errors import BadInput
+from protocol.errors import AssentError, BadInput
 from protocol.psi.identifiers import canonicalise
 
 if TYPE_CHECKING:
     from party_node.dataset import Dataset
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 FILE = "profile.duckdb"
 _EVERY = {"hourly": 1, "daily": 24, "weekly": 168, "monthly": 720}  # hours
 _LOOK = 60.0  # seconds between two looks for tags that are due
@@ -67,9 +70,24 @@ def read_links(party: Party) -> list[Records]:
     return links
 
 
+def _alone(method: Method) -> Method:
+    """One call of these at a time."""
+
+    @wraps(method)
+    def call(self: Profile, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return method(self, *args, **kwargs)
+
+    return cast(Method, call)
+
+
 @dataclass
 class Profile:
-    """now: seconds since 1970.  tags, values: None for a party without a file of tags."""
+    """now: seconds since 1970.  tags, values: None for a party without a file of tags.
+
+    Calls from any thread, one at a time: a refresh that ends late must not put older values over
+    newer ones, or forget people whose events came in meanwhile.
+    """
 
     party: Party
     dataset: Dataset
@@ -78,6 +96,7 @@ class Profile:
     values: TagValues | None
     now: Callable[[], float]
     _people: pa.Table
+    _turn: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
     def open(
@@ -101,6 +120,7 @@ class Profile:
 
     # -- who is who --------------------------------------------------------------------------
 
+    @_alone
     def identify(self) -> None:
         """One ID anew, from the table, the links and the owner's decisions."""
         one_id = self.party.one_id
@@ -117,6 +137,7 @@ class Profile:
         """The identifiers of the person behind one, with reasons."""
         return self.store.identity_of(kind, self._canonical(kind, typed))
 
+    @_alone
     def keep_apart(self, kind: str, typed: str, apart: bool) -> list[dict[str, Any]]:
         """From now on the identifier merges nobody (or, undone, merges again)."""
         self.store.keep_apart(kind, self._canonical(kind, typed), apart)
@@ -133,6 +154,7 @@ class Profile:
 
     # -- events ------------------------------------------------------------------------------
 
+    @_alone
     def ingest_sources(self, name: str = "") -> list[Ingested]:
         """The declared sources (or one) that changed since they were read."""
         if name:
@@ -147,10 +169,16 @@ class Profile:
                 _log.info("%s", done[-1].sentence())
         return done
 
+    @_alone
     def ingest(self, name: str, table: TextTable) -> Ingested:
         """Pushed events; the tags of their people are computed anew at once."""
         done = self.store.ingest(name, table, pushed=True)
-        self.refresh_touched()
+        try:
+            self.refresh_touched()
+        except AssentError as error:
+            # Not an error of the caller's: it would send again what is here already.
+            _log.error("tags not computed: %s", error)
+            return replace(done, trouble=error.info.cause)
         return done
 
     def wanted(self, name: str) -> dict[str, str]:
@@ -172,6 +200,7 @@ class Profile:
         utc = datetime.fromtimestamp(self.now(), UTC).replace(tzinfo=None)
         return (utc + utc_offset(self.party.utc_offset)).replace(microsecond=0)
 
+    @_alone
     def refresh(self, tag: str = "", as_of: str = "") -> list[dict[str, Any]]:
         """Computes every tag, or one, for everybody."""
         if self.values is None or self.tags is None:
@@ -181,6 +210,7 @@ class Profile:
         self._publish()
         return [run.fields() for run in runs]
 
+    @_alone
     def refresh_touched(self) -> int:
         """Computes the tags of people with new events; how many rows that were."""
         if self.values is None:
@@ -189,6 +219,7 @@ class Profile:
         self._publish()
         return rows
 
+    @_alone
     def refresh_models(self) -> list[str]:
         """Computes the tags whose job has left its file anew, and those made from them."""
         if self.values is None or self.tags is None:
@@ -201,6 +232,7 @@ class Profile:
             self._publish()
         return names
 
+    @_alone
     def refresh_due(self) -> list[str]:
         """Computes the tags whose refresh has come; their names."""
         if self.values is None or self.tags is None or self.party.as_of:

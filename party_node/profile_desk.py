@@ -6,22 +6,23 @@ opens the socket, or holds the endpoint's token, is the party itself.
 
 from __future__ import annotations
 
-import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.tag_lineage import edges, matching, reach
+from party_node.json_events import json_table
 from party_node.profile import Profile
 from party_node.profile_store import Ingested
 from party_node.records import Records
-from party_node.table_file import TextTable, read_columns
+from party_node.table_file import read_columns
 from party_node.tag_grants import USED
 from protocol.errors import BadInput
 
 _KINDS = {"csv": ".csv", "parquet": ".parquet"}
+_JSON = (".json", ".jsonl", ".ndjson")
+_BODY = Path("the body")
 
 
 class ProfileDesk:
@@ -42,8 +43,8 @@ class ProfileDesk:
     # -- events ------------------------------------------------------------------------------
 
     def ingest(self, event: str, path: str, body: bytes, kind: str) -> str:
-        """From a file on this machine, from a body (csv, json), or, with neither, from the
-        declared sources that changed."""
+        """From a file on this machine, from a body (csv, json, parquet), or, with neither, from
+        the declared sources that changed."""
         profile = self.profile
         if not path and not body:
             done = profile.ingest_sources(event)
@@ -51,21 +52,30 @@ class ProfileDesk:
             said = "\n".join(found.sentence() for found in done)
             return said or "no source has changed"
         wanted = profile.wanted(event)
-        if path:
-            return profile.ingest(event, read_columns(Path(path), wanted)).sentence()
-        return self.push(event, body, kind).sentence()
+        if not path:
+            return self.push(event, body, kind).sentence()
+        file = Path(path)
+        if file.suffix.lower() in _JSON:
+            return profile.ingest(event, json_table(_bytes(file), wanted, file)).sentence()
+        return profile.ingest(event, read_columns(file, wanted)).sentence()
 
     def push(self, event: str, body: bytes, kind: str) -> Ingested:
-        """Events that arrived as bytes."""
+        """Events that arrived as bytes: all of the body is taken, or nothing."""
         wanted = self.profile.wanted(event)
         if kind == "json":
-            return self.profile.ingest(event, _json_table(body, wanted))
+            return self.profile.ingest(event, json_table(body, wanted, _BODY))
         if kind not in _KINDS:
             raise BadInput(f'"{kind}" is no format', next_step="send csv, json or parquet")
         with tempfile.NamedTemporaryFile(prefix="events-", suffix=_KINDS[kind]) as file:
             file.write(body)
             file.flush()
-            return self.profile.ingest(event, read_columns(Path(file.name), wanted))
+            try:
+                table = read_columns(Path(file.name), wanted)
+            except BadInput as error:
+                # Its sender knows nothing of a file here.
+                cause = error.info.cause.replace(file.name, str(_BODY))
+                raise BadInput(cause, next_step=error.info.next_step) from None
+        return self.profile.ingest(event, replace(table, path=_BODY))
 
     def identity(self, kind: str, identifier: str, decision: str) -> list[dict[str, Any]]:
         """decision: '' to look, apart to keep the identifier from merging, together to undo."""
@@ -134,29 +144,9 @@ def _use(job: dict[str, Any] | None) -> dict[str, Any] | None:
     return {key: job[key] for key in ("job", "name", "requester", "state", "since")}
 
 
-def _json_table(body: bytes, wanted: dict[str, str]) -> TextTable:
-    """A list of objects, or one object a line; values as text."""
+def _bytes(file: Path) -> bytes:
     try:
-        text = body.decode("utf-8").strip()
-        if text.startswith("["):
-            rows = json.loads(text, parse_float=str)
-        else:
-            rows = [json.loads(line, parse_float=str) for line in text.splitlines() if line]
-    except (ValueError, RecursionError) as error:
-        raise BadInput("the body is not JSON", next_step="send objects, one a line") from error
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise BadInput("the body holds no events", next_step="send objects, one a line")
-    for column, purpose in wanted.items():
-        if all(column not in row for row in rows):
-            raise BadInput(f'no event has "{column}" (for {purpose})', next_step="add it")
-    columns = {
-        column: pa.array([_json_text(row.get(column)) for row in rows], pa.string())
-        for column in wanted
-    }
-    return TextTable(Path("body"), len(rows), columns, "", plain_lines=False)
-
-
-def _json_text(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror})",
+                       next_step="check path and permissions") from error  # fmt: skip

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,31 +26,34 @@ from catalog.events import EventField, EventTable, utc_offset
 from catalog.federation import Attribute, Party
 from party_node.attribute_columns import flags, number
 from party_node.canonical import canonical_column
+from party_node.event_moment import moment_sql
 from party_node.one_id import Identity
 from party_node.table_file import TextTable
 from party_node.tag_sql import event_table, field_column
 from party_node.tag_test_sql import quoted, text
-from protocol.errors import BadInput
+from protocol.errors import BadInput, Failed
 
 _TYPES = {"number": "bigint", "label": "varchar", "flag": "boolean"}
-_OFFSET = r"^(.*:.*?)(Z|[+-]\d{2}:?\d{2})$"
 
 
 @dataclass(frozen=True)
 class Ingested:
     """new: events that are there now and were not.  nobody: of these, of unknown people.
-    people: persons (lowest row numbers) whose events changed."""
+    people: persons (lowest row numbers) whose events changed.  trouble: why the tags of these
+    people are not computed yet; the events are kept all the same."""
 
     event: str
     new: int
     again: int
     nobody: int
     people: int
+    trouble: str = ""
 
     def sentence(self) -> str:
         return (
             f"{self.event}: {self.new:,} new events of {self.people:,} people, {self.again:,} "
             f"known already, {self.nobody:,} of nobody in the table"
+            + (f"; their tags are not computed: {self.trouble}" if self.trouble else "")
         )
 
 
@@ -86,13 +90,21 @@ class ProfileStore:
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The connection, alone; everything in it happens or nothing does."""
         with self._lock:
-            self._db.begin()
             try:
-                yield self._db
-            except BaseException:
-                self._db.rollback()
-                raise
-            self._db.commit()
+                self._db.begin()
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.rollback()
+                    raise
+                self._db.commit()
+            except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.ConnectionException,
+                    duckdb.FatalException) as error:  # fmt: skip
+                raise Failed(
+                    "disk_error",
+                    f"the events' file cannot be written ({str(error).splitlines()[0]})",
+                    next_step="see that there is room on the node's disk; then send it again",
+                ) from error
 
     def _create(self) -> None:
         with self.transaction() as db:
@@ -206,7 +218,7 @@ class ProfileStore:
                 db.execute(f"insert into changed select distinct person {gone}")
                 db.execute(f"delete {gone}")
             db.register("staged", staged)
-            added = self._insert(db, name, event, pushed)
+            added = self._insert(db, name, event, table, pushed)
             db.unregister("staged")
             if not pushed:
                 db.execute("delete from sources where name = ?", [name])
@@ -220,23 +232,32 @@ class ProfileStore:
         return Ingested(name, added, table.rows - added, nobody, people)
 
     def _insert(
-        self, db: duckdb.DuckDBPyConnection, name: str, event: EventTable, pushed: bool
-    ) -> int:
+        self, db: duckdb.DuckDBPyConnection, name: str, event: EventTable, table: TextTable,
+        pushed: bool,
+    ) -> int:  # fmt: skip
         target = event_table(name)
         offset = int(utc_offset(self.party.utc_offset).total_seconds())
-        when = _moment(offset)
-        unread = f"select number from staged where {when} is null order by number limit 1"  # noqa: S608
-        wrong = first(db, unread)
+        when = moment_sql(offset)
+        unread = f"select min(number), count(*) from staged where {when} is null"  # noqa: S608
+        wrong, count = first(db, unread) or (None, 0)
         if wrong is not None:
+            others = f", and {count - 1} more rows" if count > 1 else ""
             raise BadInput(
-                f'events {name} row {wrong[0] + 1}: column "{event.time}": the value is no moment',
+                f'events {name}: {table.where(wrong)}: column "{event.time}": the value is no '
+                f"moment{others}",
                 next_step="write 2026-11-25T08:00:00, with +08:00 or Z where it is another time",
             )
         more = [id_column(kind) for kind in event.ids] + [field_column(f) for f in event.fields]
         fresh = ""
         if event.id is not None:
+            # Of all keys only those that arrive: the small side, not everything ever ingested,
+            # is what is kept to compare with.
+            db.execute(
+                "create or replace temp table known as select key "  # noqa: S608
+                f"from {target} where key in (select key from staged)"
+            )
             fresh = (
-                f"where e.key not in (select key from {target} where key is not null) "  # noqa: S608
+                "where e.key not in (select key from known) "
                 "qualify row_number() over (partition by e.key order by e.number) = 1"
             )
         joined = f"from staged e {_identities(event)} {fresh}"
@@ -257,13 +278,15 @@ class ProfileStore:
     def _stage(self, name: str, event: EventTable, table: TextTable) -> pa.Table:
         """The arriving events as typed columns.  Raises BadInput with row and column."""
         columns: dict[str, pa.Array] = {
-            "number": pa.array(range(table.rows), pa.int64()),
+            "number": pa.array(np.arange(table.rows)),
             "time": table.columns[event.time],
             "key": table.columns[event.id] if event.id else pa.nulls(table.rows, pa.string()),
         }
         if event.id is not None and columns["key"].null_count:
+            empty = int(pc.index(columns["key"].is_null(), True).as_py())
             raise BadInput(
-                f'{table.path}: column "{event.id}" is empty in {columns["key"].null_count} rows',
+                f'{table.where(empty)}: column "{event.id}" is empty, '
+                f"in {columns['key'].null_count} rows",
                 next_step=f"events {name} are known by it; fill it, or delete id:",
             )
         for kind, column in event.ids.items():
@@ -318,26 +341,6 @@ def _identities(event: EventTable) -> str:
 def _person(event: EventTable) -> str:
     """Of the first identifier type, in the order of the declaration, that leads to a person."""
     return f"coalesce({', '.join(f'i{n}.person' for n in range(len(event.ids)))})"
-
-
-def _moment(offset: int) -> str:
-    """SQL: `time` (text, or seconds or milliseconds since 1970) as the party's wall time.
-
-    DuckDB drops an offset without a word when it casts to a timestamp, so it is applied here.
-    """
-    part = f"regexp_extract(time, '{_OFFSET}', 2)"
-    digits = f"replace({part}, ':', '')"
-    minutes = f"(cast({digits}[2:3] as bigint) * 60 + cast({digits}[4:5] as bigint))"
-    signed = f"if({digits}[1:1] = '-', -{minutes}, {minutes})"
-    utc = f"try_cast(regexp_extract(time, '{_OFFSET}', 1) as timestamp)"
-    local = f"interval {offset} second"
-    number = "cast(time as bigint)"
-    return f"""(case
-        when regexp_full_match(time, '\\d{{10}}') then epoch_ms({number} * 1000) + {local}
-        when regexp_full_match(time, '\\d{{13}}') then epoch_ms({number}) + {local}
-        when {part} = 'Z' then {utc} + {local}
-        when {part} <> '' then {utc} - to_minutes({signed}) + {local}
-        else try_cast(time as timestamp) end)"""
 
 
 def first(

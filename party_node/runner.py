@@ -24,7 +24,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from party_node.store import NodeStore, StoredOutput, instance_id
-from party_node.transfer import disk_words, fetch, keep, patiently, send
+from party_node.transfer import Early, disk_words, fetch, keep, patiently, send
+from protocol.defects import defect
 from protocol.encoding import length_prefixed, sha256
 from protocol.errors import AssentError, ErrorInfo, Failed, ProtocolViolation
 from protocol.transport.digest import step_digest
@@ -63,7 +64,9 @@ class StepTask:
     params: the step's public parameters.  inputs: by the name the protocol gave them.
     sealed: the requester's proposal to this party.  workdir: an empty folder that is removed
     after the step; write the output inside it.  progress(done, total): call it from any
-    thread, it is cheap.  cancelled: set when the job ended; a long loop looks at it.
+    thread, it is cheap.  grew(path, size): the first `size` bytes of the output's file may
+    leave before it is committed; only for what `steps.Outgoing.early` says.
+    cancelled: set when the job ended; a long loop looks at it.
     """
 
     key: StepKey
@@ -75,6 +78,7 @@ class StepTask:
     sealed: bytes
     workdir: Path
     progress: Callable[[int, int], None]
+    grew: Callable[[Path, int], None]
     cancelled: threading.Event
 
     @property
@@ -215,8 +219,8 @@ class Runner:
                 log.info("%s is over: %s", key, error.info.code)
             else:
                 await self._report(key, error.info, error.status)
-        except Exception:  # a handler's bug ends its job in words, not the node
-            log.exception("step %s", key)
+        except Exception as error:  # a handler's bug ends its job in words, not the node
+            log.error("step %s broke: %s", key, defect(error))
             words = "the node met an error in its own code; its log has the details"
             await self._report(key, ErrorInfo("internal", words), Failed.status)
         finally:
@@ -239,8 +243,8 @@ class Runner:
         log.warning("%s: %s (%s)", key, placed.code, status)
         try:
             said = await asyncio.to_thread(self._outgoing_error, key, placed)
-        except Exception:  # the words may not leave then, the fact that the step failed must
-            log.exception("sealing the error of %s", key)
+        except Exception as broken:  # the words may not leave then, that the step failed must
+            log.error("sealing the error of %s broke: %s", key, defect(broken))
             said = replace(placed, cause="see this party's own record", next_step="")
         try:
             await patiently(lambda: self._port.fail(key, said, status), pause=self._pace.retry)
@@ -276,7 +280,8 @@ class Runner:
             )
 
     async def _made(self, active: _Active) -> StoredOutput:
-        """Inputs, handler, commit.  Nothing has left when this returns."""
+        """Inputs, handler, commit.  Nothing has left when this returns, but for the bytes of an
+        output that its handler let go early."""
         lease = active.lease
         folder = self._folder(lease.key)
         with disk_words():
@@ -290,20 +295,23 @@ class Runner:
             await fetch(self._port, lease.key, ref, path, self._pace.retry)
             await asyncio.to_thread(self._verify, ref)
             inputs[ref.name] = LocalArtifact(path, ref)
-        task = StepTask(
-            key=lease.key,
-            params=lease.params,
-            inputs=inputs,
-            requester=lease.requester,
-            parties=lease.parties,
-            recipient=lease.recipient,
-            sealed=lease.sealed,
-            workdir=folder,
-            progress=lambda done, total: _note(active, Progress(WORKING, done, total)),
-            cancelled=active.cancelled,
-        )
-        made = await self._handled(active, task)
-        return await asyncio.to_thread(self._commit, active, made)
+        async with Early(self._port, lease.key) as early:
+            task = StepTask(
+                key=lease.key,
+                params=lease.params,
+                inputs=inputs,
+                requester=lease.requester,
+                parties=lease.parties,
+                recipient=lease.recipient,
+                sealed=lease.sealed,
+                workdir=folder,
+                progress=lambda done, total: _note(active, Progress(WORKING, done, total)),
+                grew=early.grew,
+                cancelled=active.cancelled,
+            )
+            made = await self._handled(active, task)
+            early.made()
+            return await asyncio.to_thread(self._commit, active, made)
 
     async def _handled(self, active: _Active, task: StepTask) -> StepOutput:
         handler = self._handlers[active.lease.kind]
@@ -365,8 +373,8 @@ class Runner:
         try:
             await asyncio.to_thread(self._on_ended, status)
             await asyncio.to_thread(self._store.close_job, status.id)
-        except Exception:  # the job stays open here and is wiped at the next start
-            log.exception("end of job %s", status.id)
+        except Exception as error:  # the job stays open here and is wiped at the next start
+            log.error("the end of job %s broke: %s", status.id, defect(error))
             return
         shutil.rmtree(self._outputs / status.id, ignore_errors=True)
         self._ending.pop(status.id, None)

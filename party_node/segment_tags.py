@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from catalog.vocabulary import OTHER, UNKNOWN
 from party_node.admission import described_rows
+from party_node.titles import own_titles
 
 if TYPE_CHECKING:
     from party_node.session import Session
@@ -44,6 +45,9 @@ def keep(session: Session, index: Whole, labels: Whole) -> None:
         if len(segments[segment]) < MOST:
             segments[segment].append(tag)
     session.ctx.records.put(session.job_id, "own.segment_tags", segments)
+    told = {tag["attribute"] for segment in segments for tag in segment}
+    if titles := own_titles(session.ctx.party, sorted(told)):
+        session.ctx.records.put(session.job_id, "own.titles", titles)
 
 
 def _standing_out(

@@ -53,11 +53,17 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """header, then the body's chunks in order; `commit` joins the transaction that stores it."""
+    """header, then the body's chunks in order; `commit` joins the transaction that stores it.
+
+    early: the bytes may leave while later ones are made.  Only for ciphertexts under an own key
+    without noise in them: made again after a crash, they are other ciphertexts of the same
+    values, and whoever holds both learns nothing (ADR 0013).
+    """
 
     header: Message
     chunks: Chunks = ()
     commit: Commit | None = None
+    early: bool = False
 
 
 Handler = Callable[[Session, Incoming], Outgoing]

@@ -50,7 +50,7 @@ def encrypt(session: Session, task: Incoming) -> Outgoing:
     of_handle = session.vault.get_array("rows_of_handles")
     codes = _codes(admission.admitted_rows(session), spec.rows, of_handle)
     rows = encrypt_rows(spec, session.ctx.kernel, key, codes, spec.handles_b, task.progress)
-    return Outgoing(codec.rows_head(spec), rows)
+    return Outgoing(codec.rows_head(spec), rows, early=True)
 
 
 def recheck(session: Session, task: Incoming) -> Outgoing:

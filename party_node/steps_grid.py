@@ -47,7 +47,7 @@ def encrypt_cells(session: Session, task: Incoming) -> Outgoing:
     key, kernel = session.paillier_key, session.ctx.kernel
     laid = _on_handles(codes, of_handle)
     encrypted = encrypt_rows(spec, kernel, key, laid, spec.handles_b, task.progress)
-    return Outgoing(codec.rows_head(spec), encrypted)
+    return Outgoing(codec.rows_head(spec), encrypted, early=True)
 
 
 def aggregate_cells(session: Session, task: Incoming) -> Outgoing:

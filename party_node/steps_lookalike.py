@@ -53,7 +53,7 @@ def features(session: Session, task: Incoming) -> Outgoing:
     rows = provider.encrypt_rows(
         spec, session.ctx.kernel, session.paillier_key, people, of_handle, task.progress
     )
-    return Outgoing(codec.features_head(spec), rows)
+    return Outgoing(codec.features_head(spec), rows, early=True)
 
 
 def gather(session: Session, task: Incoming) -> Outgoing:
@@ -146,7 +146,7 @@ def flags(session: Session, task: Incoming) -> Outgoing:
     session.vault.put("rechecked", repr(ctx.now()).encode())
     key = session.paillier_key
     rows = encrypt_rows(spec, ctx.kernel, key, codes, spec.handles_b, task.progress)
-    return Outgoing(crosstab_codec.rows_head(spec), rows)
+    return Outgoing(crosstab_codec.rows_head(spec), rows, early=True)
 
 
 def bands(session: Session, task: Incoming) -> Outgoing:

@@ -123,6 +123,7 @@ def add(session: Session, task: Incoming) -> Outgoing:
               spec.ciphertexts),
         noise,
         ctx.random,
+        later=(model.rounds - int(round_)) * spec.ciphertexts,
     )  # fmt: skip
     return Outgoing(
         codec.upload_head(spec, public), [cts], _payment(session, still, first=round_ == "1")

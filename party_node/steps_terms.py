@@ -14,6 +14,7 @@ from party_node import admission, lookalike_terms
 from party_node.plan import compose
 from party_node.session import Session
 from party_node.steps import Incoming, Outgoing
+from party_node.titles import Titles, own_titles, put_titles
 from protocol.encoding import content_id, length_prefixed
 from protocol.errors import AssentError, Refused
 from protocol.frames import parse_head
@@ -35,10 +36,12 @@ def offer(session: Session, task: Incoming) -> Outgoing:
     if not session.vault.has("offer"):
         ctx.freshen()
         rows = admission.eligible(session)
+        names = admission.own_attributes(session)
+        titles = own_titles(ctx.party, names)
         message = pb.Offer(
             party=ctx.name,
             nonce=ctx.random(32),
-            attributes=[_attribute(session, name) for name in admission.own_attributes(session)],
+            attributes=[_attribute(session, name, titles) for name in names],
             min_cohort=ctx.party.policy.min_cohort,
             noise_required=ctx.party.policy.noise == "required",
             members_allowed=ctx.party.policy.reveal == "members",
@@ -94,7 +97,7 @@ def _unfit(session: Session, cause: str) -> Refused:
     )  # fmt: skip
 
 
-def _attribute(session: Session, name: str) -> pb.AttributeOffer:
+def _attribute(session: Session, name: str, titles: Titles) -> pb.AttributeOffer:
     ctx = session.ctx
     declared = ctx.party.attributes[name]
     offered = pb.AttributeOffer(name=name, kind=declared.kind, category=declared.category)
@@ -104,6 +107,7 @@ def _attribute(session: Session, name: str) -> pb.AttributeOffer:
         lo, hi = declared.scaled_bounds
         offered.lo, offered.hi, offered.decimals = lo, hi, declared.decimals
         offered.nullable = ctx.dataset.nullable(name)
+    put_titles(offered, titles)
     return offered
 
 

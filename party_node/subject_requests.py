@@ -38,6 +38,7 @@ from consent.portal.port import (
 from consent.purposes import CATEGORIES, PURPOSES
 from party_node.person_lookup import NOBODY, Found, PersonLookup, Rows
 from party_node.rights_requests import RightsRequests, TooMany
+from protocol.defects import defect
 from protocol.errors import AssentError
 from protocol.psi.identifiers import canonicalise
 
@@ -177,7 +178,7 @@ async def _answered(requests: SubjectRequests, question: Question) -> Answer:
     try:
         answer = await asyncio.to_thread(requests.answer, question)
     except Exception as error:  # ours: the person hears "not available", the log where it broke
-        _log.error("portal: %s broke: %s", kind, type(error).__name__)
+        _log.error("portal: %s broke: %s", kind, defect(error))
         return NotAnswered("not_available")
     _log.info("portal: %s answered %s", kind, type(answer).__name__)
     return answer

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -33,16 +35,22 @@ _EXACT_FLOAT = 2**53
 
 @dataclass(frozen=True)
 class TextTable:
-    """Columns as text, null where empty.  version: hex SHA-256 of the file's bytes."""
+    """Columns as text, null where empty.  version: hex SHA-256 of the file's bytes.
+
+    lines: what a row is called, and the number of each, where its own name says it better.
+    """
 
     path: Path
     rows: int
     columns: Mapping[str, pa.StringArray]
     version: str
     plain_lines: bool
+    lines: tuple[str, npt.NDArray[np.int64]] | None = None
 
     def where(self, row: int) -> str:
         """'FILE row 3 (line 4)' for the row with number `row` from 0."""
+        if self.lines is not None:
+            return f"{self.path} {self.lines[0]} {self.lines[1][row]}"
         line = f" (line {row + 2})" if self.plain_lines else ""
         return f"{self.path} row {row + 1}{line}"
 

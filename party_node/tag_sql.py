@@ -30,7 +30,7 @@ from party_node.tag_stage_sql import (
     lifecycle_columns,
     lifecycle_word,
     reviews,
-    tier_column,
+    tier_part,
     tier_word,
 )
 from party_node.tag_test_sql import all_of, case_of, quoted, tag_test, text, value_test, within
@@ -160,10 +160,13 @@ class _Query:
                 sql = self._top(measure, name, back)
                 self._join(f"{name} as ({sql})", name, [f"{name}.{name}"])
                 self.columns[key] = name
+            elif measure.tiers is not None:
+                self._join(self._tier(measure, name, back), name, [f"{name}.{name}"])
+                derived.append(f"{tier_word(name, measure)} as {name}w")
+                self.columns[key] = f"{name}w"
             elif measure.how in STAGED:
-                found, word = self._staged(measure, name, back)
-                of_event.setdefault(measure.event, []).extend(found)
-                derived.append(f"{word} as {name}w")
+                of_event.setdefault(measure.event, []).extend(self._stages(measure, name, back))
+                derived.append(f"{lifecycle_word(name)} as {name}w")
                 self.columns[key] = f"{name}w"
             elif measure.how != "tag":
                 found = self._aggregate(measure, name, back)
@@ -188,27 +191,34 @@ class _Query:
         self.taken.append(f"{name}.value as {name}")
         self.columns[measure, 0] = name
 
-    def _staged(self, measure: Measure, name: str, back: int) -> tuple[list[str], str]:
-        """Columns of the event's aggregates, and the word that they come to."""
+    def _stages(self, measure: Measure, name: str, back: int) -> list[str]:
         assert measure.within is not None
         within, end = measure.within.hours, back + _hours(measure.ending)
-        passes = "".join(f" and {self._passes(measure.event, item)}" for item in measure.where)
+        passes = self._passing(measure)
 
         def between(young: int, old: int | None) -> str:
             begin = "" if old is None else f" and moment >= {self._moment(old)}"
             return f"moment < {self._moment(young)}{begin}{passes}"
 
-        if measure.tiers is None:
-            return lifecycle_columns(name, within, end, between), lifecycle_word(name)
+        return lifecycle_columns(name, within, end, between)
+
+    def _tier(self, measure: Measure, name: str, back: int) -> str:
+        assert measure.tiers is not None
+        end = back + _hours(measure.ending)
+        looked = reviews(measure.tiers, self.as_of, end)
         declared = self.sources.events[measure.event].fields
         decimals = declared[measure.field].decimals if measure.field else 0
-        total = f"sum({field_column(measure.field)})" if measure.field else "count(*)"
-        windows = []
-        for at in reviews(measure.tiers, self.as_of, end):
-            moment = f"({self._moment(end)} - interval {at} microsecond)"
-            window = f"moment < {moment} and moment >= {moment} - interval {within} hour"
-            windows.append(window + passes)
-        return [tier_column(name, total, windows)], tier_word(name, measure, decimals)
+        adds = field_column(measure.field) if measure.field else "1"
+        begin = f"epoch_us({self._moment(end)}) - {looked.first}"
+        events = (
+            f"select person, epoch_us(moment) - ({begin}) as u, {adds} as d "  # noqa: S608
+            f"from {event_table(measure.event)} where {self._seen()}{self._passing(measure)} "
+            f"and {adds} is not null"
+        )
+        return tier_part(name, measure, looked, events, decimals)
+
+    def _passing(self, measure: Measure) -> str:
+        return "".join(f" and {self._passes(measure.event, item)}" for item in measure.where)
 
     def _aggregate(self, measure: Measure, name: str, back: int) -> list[str]:
         """SQL of one or two columns, each ending with ` as NAME`; notes the value's SQL."""

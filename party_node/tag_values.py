@@ -69,6 +69,7 @@ class TagValues:
         """folder: where jobs leave labels/JOB.parquet and scores/JOB.parquet."""
         self._store, self._tags, self._sources, self._folder = store, tags, sources, folder
         self._seen: dict[tuple[str, Path], int] = {}
+        self._loaded: dict[str, int] = {}
         with store.transaction() as db:
             db.execute("create temp table if not exists touched (person bigint)")
             db.execute(
@@ -83,7 +84,7 @@ class TagValues:
         # Looked at before they are read: one that is written meanwhile is read next time.
         seen = {key: _written(key[1]) for key in self._files() if key[0] in names}
         with self._store.transaction() as db:
-            self._models(db)
+            loaded = self._models(db, names)
             kept = [column for column in self._columns(db) if column not in names]
             db.execute(f"create or replace temp table fresh as {query}")
             if kept:
@@ -94,9 +95,11 @@ class TagValues:
                 )
             else:
                 db.execute("create or replace table tag_values as select * from fresh order by row")
-            db.execute("delete from touched")
+            if set(names) >= {tag.name for tag in self._tags.live}:
+                db.execute("delete from touched")  # else the other tags of these people wait
             runs = [self._note(db, self._tags.tags[name], as_of) for name in names]
         self._seen |= seen
+        self._loaded = loaded
         return runs
 
     def refresh_touched(self, as_of: datetime) -> int:
@@ -104,20 +107,21 @@ class TagValues:
 
         Returns how many rows were.
         """
+        loaded = self._loaded
         with self._store.transaction() as db:
             names = [name for name in self._columns(db) if name in self._tags.tags]
             if names:
-                self._models(db)
+                loaded = self._models(db, names)
                 query = refresh_query(self._tags, names, self._sources, as_of, touched=True)
                 db.execute(f"create or replace temp table fresh as {query}")
-                sets = ", ".join(f"{tag_column(n)} = fresh.{tag_column(n)}" for n in names)
-                db.execute(
-                    f"update tag_values set {sets} from fresh where tag_values.row = fresh.row"  # noqa: S608
-                )
+                # A hundred times as fast as an update of that many columns.
+                db.execute("delete from tag_values where row in (select row from fresh)")
+                db.execute("insert into tag_values by name select * from fresh")
             row = first(
                 db, "select count(*) from people where person in (select person from touched)"
             )
             db.execute("delete from touched")
+        self._loaded = loaded
         assert row is not None
         return int(row[0])
 
@@ -165,12 +169,23 @@ class TagValues:
     def _path(self, measure: Measure) -> Path:
         return self._folder / MODELS[measure.model][0] / f"{Path(measure.of[0]).name}.parquet"
 
-    def _models(self, db: duckdb.DuckDBPyConnection) -> None:
-        """What jobs left here, as tables; empty for a job that has not run."""
-        for tag in self._tags.live:
-            for measure in tag.measures:
-                if measure.how == "model":
+    def _models(self, db: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, int]:
+        """What jobs left here for these tags and those they are made from, as tables; empty for
+        a job that has not run.  Returns which tables hold what was written when."""
+        needed = set(names)
+        for tag in reversed(self._tags.live):
+            if tag.name in needed:
+                needed |= {self._tags.now(used).name for used in tag.uses}
+        loaded = dict(self._loaded)
+        for measure in (m for tag in self._tags.live if tag.name in needed for m in tag.measures):
+            if measure.how == "model":
+                # Files hold everybody: read for every event that comes in, they would be most
+                # of the work.
+                table, written = model_table(*measure.of), _written(self._path(measure))
+                if loaded.get(table) != written:
                     _model(db, self._path(measure), measure)
+                    loaded[table] = written
+        return loaded
 
     def _note(self, db: duckdb.DuckDBPyConnection, tag: Tag, as_of: datetime) -> Run:
         column = tag_column(tag.name)

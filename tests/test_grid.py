@@ -101,13 +101,14 @@ def alone(companies, zscore):
     for person in common:
         pair = points["media"][person], points["shop"][person]
         weights[pair] = weights.get(pair, 0) + 1
-    grid = [cells["media"][1][m] + cells["shop"][1][s] for m, s in weights]
+    around = (cells["media"][3], cells["shop"][3])
+    at, left = grid_oracle.pair_points(cells["media"][1], cells["shop"][1], weights, around)
+    grid = [at[pair] for pair in weights]
     deviation = cells["media"][2] + cells["shop"][2]
     weight = [1 / v**2 if zscore else 1.0 for v in deviation]
     people = list(weights.values())
     centres, segment, inertia = grid_oracle.lloyd(grid, people, INIT, weight)
-    around = cells["media"][3] + cells["shop"][3]
-    inertia += len(common) * sum(w * a for w, a in zip(weight, around, strict=True))
+    inertia += len(common) * sum(w * a for w, a in zip(weight, left, strict=True))
     sizes = [0, 0, 0]
     votes: dict[str, dict[int, list[int]]] = {"media": {}, "shop": {}}
     for (m, s), found in zip(weights, segment, strict=True):

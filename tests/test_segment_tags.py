@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pyarrow.parquet as pq
@@ -39,7 +40,9 @@ async def test_own_tags_stand_out_where_they_do_and_stay_at_home(tmp_path):
     for row, word in zip(shop.rows, words, strict=True):
         row += [word, word]
     attribute = {"kind": "label", "category": "purchases", "values": ["gold", "silver"]}
-    shop.config["attributes"]["tier"] = attribute
+    shop.config["attributes"]["tier"] = attribute | {"title": {"zh": "等级", "en": "Tier"}}
+    spend = shop.config["attributes"]["spend"]
+    shop.config["attributes"]["spend"] = spend | {"title": {"zh": "消费金额", "en": "Spending"}}
     # Nobody was asked whether what they read may be used for segments.
     shop.config["attributes"]["faith"] = attribute | {"category": "content"}
     async with World(tmp_path, companies) as world:
@@ -61,8 +64,12 @@ async def test_own_tags_stand_out_where_they_do_and_stay_at_home(tmp_path):
         assert said == {key: (n, round(tgi, 9)) for key, (n, tgi) in want.items()}
         tgis = [tag["tgi"] for tag in found]
         assert tgis == sorted(tgis, reverse=True)
-    shown = dict(outcome.result)
+    title = {"zh": "消费金额", "en": "Spending"}
+    # A job over secure sums speaks of columns by their common names.
+    assert outcome.result["titles"] == {"shop/spend": title, "spend": title}
+    assert outcome.own["shop"]["titles"] == {"tier": {"zh": "等级", "en": "Tier"}}
+    shown = json.loads(json.dumps(outcome.result))
     with_own(shown, "shop", outcome.own["shop"])
     assert any(card.tags for card in cards(shown))
     page = render([shown], title="t")
-    assert f"<dt>shop/tier</dt><dd>gold <small>TGI {round(own_tgi(own))}<" in page
+    assert f"<dt>Tier (shop)</dt><dd>gold <small>TGI {round(own_tgi(own))}<" in page

@@ -29,6 +29,7 @@ MAX_TEXT = 2_000
 MAX_SUBJECTS = 16
 MAX_ITEMS = 1_000
 ID_BYTES = 16
+END_MS = 253_402_300_800_000  # the year 10000: no calendar shows what is later
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Tag:
     def __post_init__(self) -> None:
         _check(self.category in CATEGORIES and 0 < len(self.attribute) <= 64)
         _check(len(self.value) <= MAX_TEXT and len(self.source) <= MAX_TEXT)
-        _check(0 <= self.since_ms < 1 << 48)
+        _check(0 <= self.since_ms < END_MS)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Use:
 
     def __post_init__(self) -> None:
         _check(self.purpose in PURPOSES and self.outcome in OUTCOMES)
-        _check(set(self.categories) <= set(CATEGORIES) and 0 <= self.time_ms < 1 << 48)
+        _check(set(self.categories) <= set(CATEGORIES) and 0 <= self.time_ms < END_MS)
         _check(all(len(text) <= 128 for text in (self.job, self.requester, self.protocol)))
 
 
@@ -170,7 +171,7 @@ class Ticket:
     def __post_init__(self) -> None:
         _check(self.right in RIGHTS and self.state in TICKET_STATES and len(self.id) == ID_BYTES)
         _check(len(self.answer) <= MAX_TEXT and len(self.attribute) <= 64)
-        _check(all(0 <= t < 1 << 48 for t in (self.filed_ms, self.changed_ms, self.due_ms)))
+        _check(all(0 <= t < END_MS for t in (self.filed_ms, self.changed_ms, self.due_ms)))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from consent.portal.questions import Questions
 from protocol.errors import Failed, ProtocolViolation
 from protocol.identity import Keys
 from protocol.transport import tls
+from protocol.transport.codec import seconds_in
 from protocol.wire import portal_pb2 as pb
 from protocol.wire.portal_pb2_grpc import PortalServicer, add_PortalServicer_to_server
 
@@ -37,7 +38,11 @@ class PortalService(PortalServicer):
 
     async def Lease(self, request: pb.PortalLeaseRequest, context: Any) -> pb.PortalQuestion:
         party = await self._party(context)
-        leased = await self._questions.lease(party, request.wait_seconds)
+        try:
+            wait = seconds_in(request.wait_seconds)
+        except ProtocolViolation as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, details_of_error(error))
+        leased = await self._questions.lease(party, wait)
         return pb.PortalQuestion() if leased is None else codec.question_to_pb(*leased)
 
     async def Answer(self, request: pb.PortalAnswer, context: Any) -> pb.PortalAnswerReply:

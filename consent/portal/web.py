@@ -11,7 +11,6 @@ There is no JavaScript at all, so the content policy forbids all of it.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +28,7 @@ from consent.portal.limits import VISITS_PER_CLIENT, client_key
 from consent.portal.portal import Portal
 from consent.portal.sessions import Session, SignedIn, same
 from consent.purposes import State
+from protocol.defects import defect
 from protocol.errors import AssentError, BadInput, ProtocolViolation, Refused
 
 MAX_FORM = 64 << 10  # bytes; a receipt is some 10 kB
@@ -171,10 +171,7 @@ def endpoint(handler: Handler, portal: Portal, *, private: bool = True) -> Any:
             _log.warning("%s %s: %s", request.method, handler.__name__, error.info.code)
             response = _turned(visit, _of_error(error))
         except Exception as error:  # ours: the log gets the place, never a value
-            _log.error(
-                "%s %s broke: %s\n%s", request.method, handler.__name__, type(error).__name__,
-                "".join(traceback.format_tb(error.__traceback__)),
-            )  # fmt: skip
+            _log.error("%s %s broke: %s", request.method, handler.__name__, defect(error))
             response = _turned(visit, Turned(500, "error_ours"))
         if visit.fresh:
             response.set_cookie(

@@ -14,7 +14,6 @@ import asyncio
 import hmac
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +35,7 @@ from party_node.console import words
 from party_node.console.desk import ConsoleDesk
 from party_node.console.door import Door, Session
 from party_node.console.verifying import Verifier
+from protocol.defects import defect
 from protocol.errors import AssentError
 
 PAGE = 25  # jobs on one page
@@ -151,10 +151,7 @@ def _endpoint(handler: _Handler, console: Console, *, private: bool) -> Any:
             _log.warning("%s: %s", handler.__name__, error.info.code)
             response = visit.page("error.html", "", status=503, what="error_ours")
         except Exception as error:  # ours: the page says that much, the log has the place
-            _log.error(
-                "%s broke: %s\n%s", handler.__name__, type(error).__name__,
-                "".join(traceback.format_tb(error.__traceback__)),
-            )  # fmt: skip
+            _log.error("%s broke: %s", handler.__name__, defect(error))
             response = visit.page("error.html", "", status=500, what="error_ours")
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)

@@ -20,6 +20,7 @@ from consent.audit_jobs import JobRule
 from consent.audit_report import Report
 from consent.audit_rules import ConsentRule
 from consent.trust import Trust
+from protocol.defects import defect
 from protocol.errors import AssentError
 from protocol.transport.disk import disk_errors
 
@@ -76,8 +77,8 @@ class Verifier:
         except AssentError as error:
             _log.warning("the audit could not be made: %s", error)
             self.last = Verification(at, running=False, problem=error.info.code)
-        except Exception:  # ours; the page must not say "running" for ever
-            _log.exception("audit")
+        except Exception as error:  # ours; the page must not say "running" for ever
+            _log.error("the audit broke: %s", defect(error))
             self.last = Verification(at, running=False, problem="internal")
 
     async def _fetch(self) -> int:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from protocol.crosstab.spec import AttributeSpec, CrosstabSpec
 from protocol.crosstab.totals import NoisyTotals
-from protocol.kmeans.lloyd import Floats
+from protocol.kmeans.grid_points import moved
+from protocol.kmeans.points import Floats
 from protocol.release.noise import NoiseSource, draw
 from protocol.release.rules import BELOW, REASONS, withheld_cells
 
@@ -156,19 +157,28 @@ class _Grid:
         spec: CrosstabSpec,
         totals: NoisyTotals,
     ) -> _Grid:
-        rows, columns = totals.count.shape
-        laid = (
-            np.repeat(np.nan_to_num(sides[0].centres), columns, axis=0),
-            np.tile(np.nan_to_num(sides[1].centres), (rows, 1)),
-        )
+        people = _people(sides, spec, totals)
+        one, two = sides
+        centres = (np.nan_to_num(one.centres), np.nan_to_num(two.centres))
+        spreads = (one.spread, two.spread)
+        gaps = moved(centres, (one.deviation, two.deviation), spreads, people)
+        laid = (centres[0][:, None] + gaps[0], centres[1][None] + gaps[1])
+        # What a point has moved by is no longer between it and its people.
+        share = people / max(1.0, float(people.sum()))
+        left = [
+            np.maximum(0.0, around - np.einsum("ij,ijd->d", share, gap**2))
+            for around, gap in zip(spreads, gaps, strict=True)
+        ]
         deviation = np.concatenate([sides[side].deviation for side in question.order])
-        spread = np.concatenate([sides[side].spread for side in question.order])
+        spread = np.concatenate([left[side] for side in question.order])
         scale = np.ones(len(deviation))
         if question.zscore:
             scale = np.where(deviation > 0, 1.0 / np.where(deviation > 0, deviation, 1.0), 1.0)
         return cls(
-            np.concatenate([laid[side] for side in question.order], axis=1),
-            _people(sides, spec, totals).ravel(),
+            np.concatenate([laid[side] for side in question.order], axis=2).reshape(
+                people.size, -1
+            ),
+            people.ravel(),
             scale,
             deviation,
             float((spread * scale**2).sum()),

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.errors import Refused
-from protocol.kmeans.lloyd import Floats, Points, closest, labels, step
+from protocol.kmeans.lloyd import closest, labels, step
+from protocol.kmeans.points import Floats, Points
 from protocol.kmeans.starts import spread_starts
 from protocol.release.noise import NANO, NoiseScale, noise_scale
 from protocol.release.rules import REASONS, withheld_cells
@@ -304,6 +305,9 @@ class Horizontal:
                 best[k] = run
         models = [self._model(turn, run, totals[2 * run], inertias[run]) for run in best.values()]
         shown = models[0]
+        if self.ground.noise:  # in the table's units, which only the scaling's answer settles
+            per_person = self._noise(1 << INERTIA_BITS, Fraction(1, 2))
+            shown |= {"inertia_sigma": per_person.sigma * sqrt(len(self.ground.parties)) * unit}
         if len(models) > 1:
             shown = shown | {"by_k": [{"k": m["k"], "inertia": m["inertia"]} for m in models]}
         chosen = turn.question["centres"][next(iter(best.values()))]
@@ -345,7 +349,8 @@ class Horizontal:
         for scale in self._scales:
             values, null = self._values(party, scale, rows)
             columns.append(values)
-            known &= ~null
+            if null.any():
+                known &= ~null
         if not known.all():
             columns = [column[known] for column in columns]
         reach = max(scale.sensitivity for scale in self._scales)

@@ -24,14 +24,17 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
+from protocol.encoding import chunk_ranges
 from protocol.errors import Refused
-from protocol.kmeans.lloyd import Floats, Points, nearest
+from protocol.kmeans.lloyd import labels
+from protocol.kmeans.points import Floats, Points
 from protocol.release.noise import NANO, NoiseScale, NoiseSource, draw, noise_scale
 from protocol.secure_sum.model import NumberScale
 
 Codes = npt.NDArray[np.int32]
 
 UNIT = 1 << 30  # half of a feature's range; what a person adds to a sum is a whole number of 1/UNIT
+CHUNK = 1 << 12  # people at once: they stay in the cache
 REFINE = 2  # rounds after the splits, with noise; without, until nothing moves
 REFINE_EXACT = 25
 APART = 0.8  # halves of a Gaussian have their means 0.8 deviations from its own
@@ -232,23 +235,21 @@ class _Rows:
         )
         n = np.zeros(c, dtype=np.int64)
         sums, squares = np.zeros((c, d), dtype=np.int64), np.zeros((c, d), dtype=np.int64)
-        codes = [np.zeros(0, dtype=np.int32)]
-        at = centres * self._sensitivity
-        for rows in points.chunks():
-            near = nearest(rows, at, points.scale)
+        codes = labels(points, centres * self._sensitivity)
+        for start, end in chunk_ranges(len(codes), CHUNK):
+            rows, near = points.floats(start, end), codes[start:end]
             belongs = (np.arange(c, dtype=np.int32)[:, None] == near).astype(np.float64)
             part = np.rint(rows * (step * UNIT)[:, None])
             n += np.bincount(near, minlength=c)
             # Whole numbers up to 2^42 a chunk: exact in float64.
             sums += (belongs @ part.T).astype(np.int64)
             squares += (belongs @ np.rint(part**2 / UNIT).T).astype(np.int64)
-            codes.append(near)
         counted, summed, squared = self._plan.noise
         n += draw(self._noise, counted, c)
         sums += draw(self._noise, summed, c * d).reshape(c, d)
         squares += draw(self._noise, squared, c * d).reshape(c, d)
         self.seen.append(_Moments(n.astype(float), sums / UNIT, squares / UNIT))
-        return np.concatenate(codes), self.seen[-1]
+        return codes, self.seen[-1]
 
 
 def _split(plan: CellsPlan, centres: Floats, moments: _Moments, weight: Floats) -> Floats:

@@ -93,8 +93,13 @@ class Kernel(Protocol):
         cts: Bytes,
         random: RandomBytes,
         progress: Progress | None = None,
+        later: int = 0,
     ) -> Bytes:
-        """Each row times r^n, r uniform in Z_n* from `random`."""
+        """Each row times r^n, r uniform in Z_n* from `random`.
+
+        later: how many more rows will come soon, in other calls; a kernel may draw and raise
+        some of theirs now, where that takes no longer.
+        """
         ...
 
     def forget(self, public: PublicKey) -> None:

@@ -28,6 +28,7 @@ from protocol.paillier import native_groups
 from protocol.paillier.kernel import Bytes, Progress, RandomBytes
 from protocol.paillier.keys import PrivateKey, PublicKey
 from protocol.paillier.native_keys import Engine, OwnerKey, SharedKey
+from protocol.paillier.zeros import Zeros
 
 KEPT_KEYS = 4  # tables are large, and a job has one key
 # Rows per call into C: a few hundredths of a second, so that progress and cancelling are prompt.
@@ -60,6 +61,7 @@ class NativeKernel:
         self._lock = threading.Lock()
         self._owners: OrderedDict[tuple[int, bool], OwnerKey] = OrderedDict()
         self._shared: OrderedDict[tuple[int, bool], SharedKey] = OrderedDict()
+        self._zeros: OrderedDict[tuple[int, bool], Zeros] = OrderedDict()
 
     def describe(self) -> str:
         return f"native, {self.engine.name} engine, {self.threads} threads"
@@ -70,6 +72,7 @@ class NativeKernel:
         with self._lock:
             self._owners.clear()
             self._shared.clear()
+            self._zeros.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -221,23 +224,25 @@ class NativeKernel:
         cts: Bytes,
         random: RandomBytes,
         progress: Progress | None = None,
+        later: int = 0,
     ) -> Bytes:
         _require(cts, public.width)
         shared = self._public(public)
-        units = shared.units(len(cts), random)
-        out = np.empty((len(cts), public.width), dtype=np.uint8)
-
-        def part(start: int, end: int) -> None:
-            shared.power(units[start:end], public.n, out[start:end])
-            shared.multiply(cts[start:end], out[start:end], out[start:end])
-
-        self._each(len(cts), POWER_ROWS, part, progress)
-        units[:] = 0
+        zeros = self._kept(self._zeros, (public.n, False), lambda: self._new_zeros(shared))
+        # The product is written over the zeros: each leaves in one ciphertext only.
+        out = zeros.take(len(cts), later, random, progress)
+        shared.multiply(cts, out, out)
         return out
+
+    def _new_zeros(self, shared: SharedKey) -> Zeros:
+        def each(n: int, work: Callable[[int, int], None], progress: Progress | None) -> None:
+            self._each(n, POWER_ROWS, work, progress)
+
+        return Zeros(shared, self.threads, each)
 
     def forget(self, public: PublicKey) -> None:
         with self._lock:
-            for ring in (self._owners, self._shared):
+            for ring in (self._owners, self._shared, self._zeros):
                 for factored in (False, True):
                     ring.pop((public.n, factored), None)
 

@@ -236,6 +236,7 @@ class PoolKernel:
         cts: Bytes,
         random: RandomBytes,
         progress: Progress | None = None,
+        later: int = 0,  # every row takes its time here
     ) -> Bytes:
         _require(cts, public.width)
         n, width = gmpy2.mpz(public.n), public.plaintext_width

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from protocol.defects import defect
 from protocol.errors import AssentError, Failed, ProtocolViolation
 from protocol.paillier.chunks import OPERATIONS, Keys, Modulus, Owner
 from protocol.paillier.keys import PrivateKey, PublicKey
@@ -195,7 +196,7 @@ def _answer(ring: KeyRing, request: list[bytes]) -> bytes:
     except ValueError as error:
         return _join([bytes([_INVALID]), str(error).encode()])
     except Exception as error:  # a bug must reach the caller as a failed step, not as a lost worker
-        _log.exception("a Paillier worker failed in %s", verb.decode())
+        _log.error("a Paillier worker broke in %s: %s", verb.decode(), defect(error))
         return _join([bytes([_BROKEN]), type(error).__name__.encode()])
 
 

@@ -30,9 +30,11 @@ def protect(
     masks: Sequence[int],
     noise: NoiseSource,
     random: RandomBytes,
+    later: int = 0,
 ) -> Bytes:
     """uint8[spec.ciphertexts, width], ready to leave.
 
+    later: about how many ciphertexts the rounds after this one may need.
     Raises Failed('out_of_bounds') for a number beyond the bound that everybody derived: the
     total would not open, or open to something else.
     """
@@ -43,7 +45,8 @@ def protect(
         plain.append((packed + mask) % public.n)
     ones = np.zeros((spec.ciphertexts, public.width), dtype=np.uint8)
     ones[:, 0] = 1  # Enc(0) with r = 1; re-randomised below, before anything leaves
-    return kernel.rerandomise(public, kernel.linear(public, [(ones, 1)], plain), random)
+    bare = kernel.linear(public, [(ones, 1)], plain)
+    return kernel.rerandomise(public, bare, random, later=later)
 
 
 def _slots(spec: SumSpec, vector: Vector, noise: NoiseSource) -> list[int]:

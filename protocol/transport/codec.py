@@ -9,6 +9,8 @@ Learns: nobody; a codec.
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any
 
 import grpc
@@ -17,6 +19,8 @@ import grpc.aio
 from protocol.encoding import canonical_json
 from protocol.errors import AssentError, ErrorInfo, Failed, ProtocolViolation, from_info
 from protocol.transport.port import (
+    WAITING,
+    WORKING,
     ArtifactRef,
     HelloAnswer,
     Instance,
@@ -31,6 +35,9 @@ from protocol.transport.port import (
 from protocol.wire import coordinator_pb2 as pb
 
 ERROR_KEY = "assent-error-bin"
+_MAX_NAME = 128  # characters of an instance, a party or a step
+_STATUSES = ("refused", "bad_input", "failed")
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # gRPC carries at most 8 KiB of metadata; longer words would lose the whole error.
 _MAX_ERROR = 6_000
 _CODES = {
@@ -55,7 +62,16 @@ def instance_out(instance: Instance) -> pb.Instance:
 
 
 def instance_in(message: pb.Instance) -> Instance:
+    if max(len(message.id), len(message.boot)) > _MAX_NAME:
+        raise ProtocolViolation("bad_message", "the id of a node is too long")
     return Instance(message.id, message.boot)
+
+
+def seconds_in(seconds: float) -> float:
+    """A wait.  Of a number that is none every comparison is false: no limit would hold it."""
+    if not math.isfinite(seconds):
+        raise ProtocolViolation("bad_message", "a wait is a number of seconds")
+    return seconds
 
 
 def progress_out(progress: Progress) -> pb.Progress:
@@ -64,6 +80,13 @@ def progress_out(progress: Progress) -> pb.Progress:
 
 def progress_in(message: pb.Progress) -> Progress:
     return Progress(message.state, message.done, message.total)
+
+
+def beat_in(message: pb.Progress) -> Progress:
+    """As a node reports it: the other parties see it."""
+    if message.state not in (WORKING, WAITING):
+        raise ProtocolViolation("bad_message", "the state of a step's progress is unknown")
+    return progress_in(message)
 
 
 def error_out(error: ErrorInfo, status: str) -> pb.ErrorInfo:
@@ -79,6 +102,14 @@ def error_out(error: ErrorInfo, status: str) -> pb.ErrorInfo:
 
 def error_in(message: pb.ErrorInfo) -> ErrorInfo:
     return ErrorInfo(message.code, message.cause, message.party, message.stage, message.next_step)
+
+
+def reported_in(message: pb.ErrorInfo) -> ErrorInfo:
+    """As a party reports it: it travels to the others and into the coordinator's log."""
+    named = max(len(message.party), len(message.stage)) <= _MAX_NAME
+    if not (_CODE.fullmatch(message.code) and named and message.status in _STATUSES):
+        raise ProtocolViolation("bad_message", "an error's code, place or status is malformed")
+    return error_in(message)
 
 
 def upload_out(state: UploadState) -> pb.UploadReply:
@@ -252,8 +283,9 @@ def status_in(message: pb.JobView) -> JobStatus:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data or b"{}")
-    except ValueError as error:
-        raise ProtocolViolation("bad_message", "parameters are not JSON") from error
+        canonical_json(value)  # as they are sent on: what cannot be would hold up the reader
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ProtocolViolation("bad_message", "parameters are not canonical JSON") from error
     if not isinstance(value, dict):
         raise ProtocolViolation("bad_message", "parameters are not a JSON object")
     return value
@@ -267,6 +299,7 @@ def to_status(error: AssentError) -> tuple[grpc.StatusCode, str, tuple[tuple[str
     message = error_out(error.info, error.status)
     if message.ByteSize() > _MAX_ERROR:
         message.cause, message.next_step = message.cause[:1000], message.next_step[:300]
+        message.party, message.stage = message.party[:_MAX_NAME], message.stage[:_MAX_NAME]
     code = _CODES.get(error.status, grpc.StatusCode.FAILED_PRECONDITION)
     return code, error.info.code, ((ERROR_KEY, message.SerializeToString()),)
 

@@ -222,7 +222,11 @@ class CoordinatorPort(Protocol):
     async def upload(
         self, key: StepKey, sha256: bytes, size: int, offset: int, chunks: AsyncIterator[bytes]
     ) -> UploadState:
-        """Appends from `offset`; Failed('upload_interrupted') when it is not what has arrived."""
+        """Appends from `offset`; Failed('upload_interrupted') when it is not what has arrived.
+
+        An output that is still being made has an empty sha256 and size and offset 0; it is
+        announced by `upload_state` once it is whole.
+        """
         ...
 
     def download(self, key: StepKey, artifact: str, offset: int) -> AsyncIterator[bytes]:

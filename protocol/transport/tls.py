@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 
 from protocol.identity import TLS_NAME
 from protocol.secret import Secret
+from protocol.transport.guard import Guard
 
 KEEPALIVE_MS = 30_000
 KEEPALIVE_TIMEOUT_MS = 10_000
@@ -38,6 +39,8 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *_BOTH,
     # Clients ping every 30 s; a server that thinks this too often hangs up (ENHANCE_YOUR_CALM).
     ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+    # Calls of one connection at a time; a node has a few under way, and others wait for it.
+    ("grpc.max_concurrent_streams", 128),
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
 )
 
@@ -60,7 +63,7 @@ def server(
 
     Raises RuntimeError when the address cannot be bound.
     """
-    made = grpc.aio.server(options=SERVER_OPTIONS)
+    made = grpc.aio.server(interceptors=[Guard()], options=SERVER_OPTIONS)
     port = made.add_secure_port(address, server_credentials(key, certificate, peers))
     return made, port
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protocol/wire/job.proto\x12\tassent.v1\"J\n\x08Proposal\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\r\n\x05nonce\x18\x04 \x01(\x0c\"\x8e\x01\n\x0e\x41ttributeOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x12\n\nvocabulary\x18\x04 \x03(\t\x12\n\n\x02lo\x18\x05 \x01(\x12\x12\n\n\x02hi\x18\x06 \x01(\x12\x12\x10\n\x08\x64\x65\x63imals\x18\x07 \x01(\r\x12\x10\n\x08nullable\x18\x08 \x01(\x08\"\xc3\x01\n\x05Offer\x12\r\n\x05party\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12-\n\nattributes\x18\x03 \x03(\x0b\x32\x19.assent.v1.AttributeOffer\x12\x12\n\nmin_cohort\x18\x04 \x01(\r\x12\x16\n\x0enoise_required\x18\x05 \x01(\x08\x12\x17\n\x0fmembers_allowed\x18\x06 \x01(\x08\x12\x12\n\npaillier_n\x18\x07 \x01(\x0c\x12\x14\n\x0c\x64\x61ta_version\x18\x08 \x01(\x0c\"p\n\x0bOfferBundle\x12\x32\n\x06sealed\x18\x01 \x03(\x0b\x32\".assent.v1.OfferBundle.SealedEntry\x1a-\n\x0bSealedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"@\n\tAdmission\x12\x10\n\x08job_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07handles\x18\x02 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\"0\n\x0bKeyDelivery\x12\t\n\x01k\x18\x01 \x01(\x0c\x12\x16\n\x0epaillier_proof\x18\x02 \x03(\x0c\"R\n\x08PlanPart\x12\x0f\n\x07handles\x18\x01 \x01(\x04\x12\x0f\n\x07refusal\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x15\n\rremaining_rho\x18\x04 \x01(\x03\"\x18\n\x06Sealed\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\"0\n\x0c\x43onfirmation\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x12\n\ncommitment\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protocol/wire/job.proto\x12\tassent.v1\"J\n\x08Proposal\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\r\n\x05nonce\x18\x04 \x01(\x0c\"\xd7\x01\n\x0e\x41ttributeOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x12\n\nvocabulary\x18\x04 \x03(\t\x12\n\n\x02lo\x18\x05 \x01(\x12\x12\n\n\x02hi\x18\x06 \x01(\x12\x12\x10\n\x08\x64\x65\x63imals\x18\x07 \x01(\r\x12\x10\n\x08nullable\x18\x08 \x01(\x08\x12\x1f\n\x05title\x18\t \x01(\x0b\x32\x10.assent.v1.Title\x12&\n\x0cvalue_titles\x18\n \x03(\x0b\x32\x10.assent.v1.Title\"\x1f\n\x05Title\x12\n\n\x02zh\x18\x01 \x01(\t\x12\n\n\x02\x65n\x18\x02 \x01(\t\"\xc3\x01\n\x05Offer\x12\r\n\x05party\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12-\n\nattributes\x18\x03 \x03(\x0b\x32\x19.assent.v1.AttributeOffer\x12\x12\n\nmin_cohort\x18\x04 \x01(\r\x12\x16\n\x0enoise_required\x18\x05 \x01(\x08\x12\x17\n\x0fmembers_allowed\x18\x06 \x01(\x08\x12\x12\n\npaillier_n\x18\x07 \x01(\x0c\x12\x14\n\x0c\x64\x61ta_version\x18\x08 \x01(\x0c\"p\n\x0bOfferBundle\x12\x32\n\x06sealed\x18\x01 \x03(\x0b\x32\".assent.v1.OfferBundle.SealedEntry\x1a-\n\x0bSealedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"@\n\tAdmission\x12\x10\n\x08job_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07handles\x18\x02 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\"0\n\x0bKeyDelivery\x12\t\n\x01k\x18\x01 \x01(\x0c\x12\x16\n\x0epaillier_proof\x18\x02 \x03(\x0c\"R\n\x08PlanPart\x12\x0f\n\x07handles\x18\x01 \x01(\x04\x12\x0f\n\x07refusal\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x15\n\rremaining_rho\x18\x04 \x01(\x03\"\x18\n\x06Sealed\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\"0\n\x0c\x43onfirmation\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x12\n\ncommitment\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROPOSAL']._serialized_start=38
   _globals['_PROPOSAL']._serialized_end=112
   _globals['_ATTRIBUTEOFFER']._serialized_start=115
-  _globals['_ATTRIBUTEOFFER']._serialized_end=257
-  _globals['_OFFER']._serialized_start=260
-  _globals['_OFFER']._serialized_end=455
-  _globals['_OFFERBUNDLE']._serialized_start=457
-  _globals['_OFFERBUNDLE']._serialized_end=569
-  _globals['_OFFERBUNDLE_SEALEDENTRY']._serialized_start=524
-  _globals['_OFFERBUNDLE_SEALEDENTRY']._serialized_end=569
-  _globals['_ADMISSION']._serialized_start=571
-  _globals['_ADMISSION']._serialized_end=635
-  _globals['_KEYDELIVERY']._serialized_start=637
-  _globals['_KEYDELIVERY']._serialized_end=685
-  _globals['_PLANPART']._serialized_start=687
-  _globals['_PLANPART']._serialized_end=769
-  _globals['_SEALED']._serialized_start=771
-  _globals['_SEALED']._serialized_end=795
-  _globals['_CONFIRMATION']._serialized_start=797
-  _globals['_CONFIRMATION']._serialized_end=845
+  _globals['_ATTRIBUTEOFFER']._serialized_end=330
+  _globals['_TITLE']._serialized_start=332
+  _globals['_TITLE']._serialized_end=363
+  _globals['_OFFER']._serialized_start=366
+  _globals['_OFFER']._serialized_end=561
+  _globals['_OFFERBUNDLE']._serialized_start=563
+  _globals['_OFFERBUNDLE']._serialized_end=675
+  _globals['_OFFERBUNDLE_SEALEDENTRY']._serialized_start=630
+  _globals['_OFFERBUNDLE_SEALEDENTRY']._serialized_end=675
+  _globals['_ADMISSION']._serialized_start=677
+  _globals['_ADMISSION']._serialized_end=741
+  _globals['_KEYDELIVERY']._serialized_start=743
+  _globals['_KEYDELIVERY']._serialized_end=791
+  _globals['_PLANPART']._serialized_start=793
+  _globals['_PLANPART']._serialized_end=875
+  _globals['_SEALED']._serialized_start=877
+  _globals['_SEALED']._serialized_end=901
+  _globals['_CONFIRMATION']._serialized_start=903
+  _globals['_CONFIRMATION']._serialized_end=951
 # @@protoc_insertion_point(module_scope)

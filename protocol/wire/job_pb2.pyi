@@ -19,7 +19,7 @@ class Proposal(_message.Message):
     def __init__(self, job: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., dry_run: _Optional[bool] = ..., nonce: _Optional[bytes] = ...) -> None: ...
 
 class AttributeOffer(_message.Message):
-    __slots__ = ("name", "kind", "category", "vocabulary", "lo", "hi", "decimals", "nullable")
+    __slots__ = ("name", "kind", "category", "vocabulary", "lo", "hi", "decimals", "nullable", "title", "value_titles")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,8 @@ class AttributeOffer(_message.Message):
     HI_FIELD_NUMBER: _ClassVar[int]
     DECIMALS_FIELD_NUMBER: _ClassVar[int]
     NULLABLE_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_TITLES_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     category: str
@@ -36,7 +38,17 @@ class AttributeOffer(_message.Message):
     hi: int
     decimals: int
     nullable: bool
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., category: _Optional[str] = ..., vocabulary: _Optional[_Iterable[str]] = ..., lo: _Optional[int] = ..., hi: _Optional[int] = ..., decimals: _Optional[int] = ..., nullable: _Optional[bool] = ...) -> None: ...
+    title: Title
+    value_titles: _containers.RepeatedCompositeFieldContainer[Title]
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., category: _Optional[str] = ..., vocabulary: _Optional[_Iterable[str]] = ..., lo: _Optional[int] = ..., hi: _Optional[int] = ..., decimals: _Optional[int] = ..., nullable: _Optional[bool] = ..., title: _Optional[_Union[Title, _Mapping]] = ..., value_titles: _Optional[_Iterable[_Union[Title, _Mapping]]] = ...) -> None: ...
+
+class Title(_message.Message):
+    __slots__ = ("zh", "en")
+    ZH_FIELD_NUMBER: _ClassVar[int]
+    EN_FIELD_NUMBER: _ClassVar[int]
+    zh: str
+    en: str
+    def __init__(self, zh: _Optional[str] = ..., en: _Optional[str] = ...) -> None: ...
 
 class Offer(_message.Message):
     __slots__ = ("party", "nonce", "attributes", "min_cohort", "noise_required", "members_allowed", "paillier_n", "data_version")

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from assent.report import EXCLUSIONS, render, write_report
-from assent.report_tables import COLUMNS_PER_BLOCK, number, shade, size, standing_out
+from assent.reader import number, size
+from assent.report import render, write_report
+from assent.report_tables import COLUMNS_PER_BLOCK, shade, standing_out
+from assent.words import CATALOGUES
 from consent.purposes import REASONS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -80,8 +82,15 @@ def result(cells: list[dict] | None = None, **changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
-def text_of(page: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>")[1]))
+def part(page: str, language: str = "en") -> str:
+    """The page in one of its languages."""
+    pages = re.split(r'(?=<div class="page )', page)[1:]
+    (found,) = [one for one in pages if one.startswith(f'<div class="page {language}"')]
+    return found
+
+
+def text_of(page: str, language: str = "en") -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", part(page, language)))
 
 
 def test_hostile_words_stay_words() -> None:
@@ -92,11 +101,16 @@ def test_hostile_words_stay_words() -> None:
         **{"with": [HOSTILE]},
         consent={HOSTILE: {"rows": 10, "eligible": 5, "excluded": {HOSTILE: 5}}},
         audit={HOSTILE: HOSTILE},
-    )
+        titles={
+            "retailer/tier": {"zh": HOSTILE, "en": HOSTILE, "values": {
+                "low": {"zh": HOSTILE, "en": HOSTILE},
+            }},
+        },
+    )  # fmt: skip
     bad = {"code": HOSTILE, "party": HOSTILE, "stage": HOSTILE, "cause": HOSTILE,
            "next_step": HOSTILE, "retryable": False}  # fmt: skip
     failed = result([], status="failed", error=bad)
-    page = render([hostile, failed], title=HOSTILE, extra={HOSTILE: HOSTILE})
+    page = render([hostile, failed], title=HOSTILE, extra={"en": {HOSTILE: HOSTILE}})
     parsed = Page(page)
     assert {"script", "img"}.isdisjoint(parsed.tags)
     assert not [name for name, _ in parsed.attributes if name.startswith("on") or name == "style"]
@@ -136,7 +150,7 @@ def test_withheld_cells_are_marked_with_the_reason_and_never_zero() -> None:
         cell("low", "games", 40),
     ]
     page = render([result(cells)], title="winback")
-    fields = re.findall(r'<td class="w"><b>(.*?)</b><span>(.*?)</span></td>', page)
+    fields = re.findall(r'<td class="w"><b>(.*?)</b><span>(.*?)</span></td>', part(page))
     # once in the heat map and once in the table of minutes
     assert sorted(fields) == sorted(
         [("withheld", "group too small"), ("withheld", "protects another cell")] * 2
@@ -203,6 +217,7 @@ def test_a_failed_job_shows_no_cells_even_if_it_carries_some() -> None:
 def test_wide_tables_are_cut_into_blocks_that_fit_a_page() -> None:
     cells = [cell("high", f"value {i}", 100 + i) for i in range(2 * COLUMNS_PER_BLOCK + 1)]
     page = render([result(cells)], title="winback")
+    page = part(page)
     assert page.count('<table class="heat">') == 2 * 3  # heat map and minutes
     assert f"columns {COLUMNS_PER_BLOCK + 1}–{2 * COLUMNS_PER_BLOCK} of {len(cells)}" in page
     for i in range(len(cells)):
@@ -265,7 +280,9 @@ def test_modes_tell_different_stories() -> None:
 def test_a_table_shown_before_is_not_repeated() -> None:
     page = render([result(job="first"), result(job="second")], title="winback")
     assert page.count("encrypted rows") == 1
-    assert page.count('href="#job-1"') == 3  # contents, funnel and who learns what
+    assert page.count("加密的数据行") == 1
+    for language in CATALOGUES:  # contents, funnel and who learns what
+        assert part(page, language).count(f'href="#{language}-job-1"') == 3
 
 
 def test_the_smallest_result_still_makes_a_page(tmp_path: Any) -> None:
@@ -285,4 +302,6 @@ def test_numbers_in_words() -> None:
 
 
 def test_every_reason_for_which_a_row_stays_out_has_words() -> None:
-    assert set(EXCLUSIONS) == set(REASONS)
+    for words in CATALOGUES.values():
+        found = {key.removeprefix("excluded_") for key in words if key.startswith("excluded_")}
+        assert found == set(REASONS)

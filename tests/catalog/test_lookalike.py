@@ -63,6 +63,19 @@ def test_says_what_it_says_and_comes_back_from_its_canonical_form(federation: Fe
     assert JobSpec.from_canonical(bare.canonical()) == bare
 
 
+@pytest.mark.parametrize("penalty", ["0.000001", "1000000"])
+def test_the_smallest_and_the_largest_penalty_are_penalties(penalty: str) -> None:
+    (spec,) = parse_jobs(GOOD.replace("2.50", penalty), "job.yaml", None)
+    assert spec.lookalike is not None
+    assert spec.lookalike.l2 == penalty
+
+
+def test_seeds_of_a_party_whose_name_begins_like_the_requesters_are_not_its_own() -> None:
+    text = GOOD.replace("retailer/vip", "retailers/vip")
+    with pytest.raises(BadInput, match="retailers/vip is not the requester's"):
+        parse_jobs(text, "job.yaml", None)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

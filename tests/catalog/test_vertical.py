@@ -35,6 +35,8 @@ def test_what_a_file_leaves_out_follows_from_the_mode():
     assert exact.procedure == "kmeans_exact"
     assert parsed({k: v for k, v in GRID.items() if k != "with"}) == grid
     assert parsed(GRID | {"k": [2, 40]}).vertical.cells == 64
+    wide = {"media": ["m"], "shop": [f"f{i}" for i in range(64)]}
+    assert len(parsed(GRID | {"features": wide}).own_attributes("shop")) == 64
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,11 @@ def test_the_canonical_form_gives_the_job_back(fields):
         (GRID | {"iterations": 301}, "write at most 300"),
         (GRID | {"cells": 65}, "less than or equal to 64"),
         (GRID | {"init": [[1, 2, 3]]}, "has 1 centres, k is 3"),
+        (GRID | {"init": [*INIT, [7, 8, 1]]}, "has 4 centres, k is 3"),
+        (
+            GRID | {"features": {"media": ["m"], "shop": [f"f{i}" for i in range(65)]}},
+            "65 features — name at most 64",
+        ),
         (GRID | {"init": [[1, 2]] * 3}, "a centre has not 3 numbers"),
         (GRID | {"init": INIT, "k": [3, 4]}, "stands for one start only"),
         (GRID | {"rows": "shop/vip"}, 'unknown key "rows"'),

@@ -349,9 +349,17 @@ def test_every_flipped_byte_under_a_right_digest_is_found(bundle: bytes) -> None
         flipped = bytearray(body)
         flipped[place] ^= 1 << (place % 8)
         report = audit(resealed(logs.lines(bytes(flipped))), kept=kept)
-        if report.exit_code != 1:
-            # A witness's name or key id, made into a stranger's: the policy then lacks a quorum.
-            assert codes(report) == ["quorum_missing"], (place, body[place - 20 : place + 20])
+        assert report.exit_code == 1, (place, body[place - 20 : place + 20], codes(report))
+
+
+def test_a_cosignature_under_another_name_is_no_strangers(bundle: bytes) -> None:
+    """Strangers' lines are ignored; a witness's own line never has another name or key id."""
+    name = logs.witness_key("x").name.encode()
+    renamed = audit(changed(bundle, name + b" ", name + b"x "))
+    assert (renamed.exit_code, codes(renamed)) == (1, ["cosignature_misnamed", "quorum_missing"])
+    assert renamed.findings[0].values["witness"] == "x"
+    strangers = audit(bundle, logs.policy("u", "v"))
+    assert (strangers.exit_code, codes(strangers)) == (3, ["quorum_missing"])
 
 
 def test_the_quick_reading_of_a_line_says_what_a_json_parser_says(

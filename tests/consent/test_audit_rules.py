@@ -70,7 +70,7 @@ def test_what_cannot_have_happened_is_named_by_its_entry(
     stand: ledgers.Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A ledger that does not look, as a dishonest one would not.
-    monkeypatch.setattr("consent.ledger.check_batch", lambda *_: None)
+    monkeypatch.setattr("consent.record_check.check_batch", lambda *_: None)
     append(
         stand.ledger, "retailer",
         made.batch(["a", "b"], ["withdrawn", "given"]),
@@ -89,11 +89,11 @@ def test_what_cannot_have_happened_is_named_by_its_entry(
 def test_an_entry_that_is_no_record_is_named(
     stand: ledgers.Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from consent import ledger
+    from consent import record_check
 
-    bodies = ledger.bodies
+    bodies = record_check.bodies
     monkeypatch.setattr(
-        "consent.ledger.bodies",
+        "consent.record_check.bodies",
         lambda batch: [body.replace(b'"given"', b'"gifted"') for body in bodies(batch)],
     )
     append(stand.ledger, "media", made.batch(["a"]))

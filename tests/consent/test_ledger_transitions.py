@@ -37,7 +37,7 @@ def test_a_renewal_of_what_was_withdrawn_is_refused_and_nothing_is_logged(
     before = size(ledger)
     wrong = made.batch(["b", "a"], "renewed")
     with pytest.raises(ProtocolViolation, match="record 2 of 2 new ones says renewed after with"):
-        ledger.append("retailer", wrong)
+        ledger.append("retailer", wrong).result(30)
     assert size(ledger) == before + 1  # `size` itself logs one
     ledger.append("retailer", made.batch(["a"], "given")).result(30)
     # the same pseudonym in another party's log has a history of its own
@@ -56,10 +56,10 @@ def test_what_is_on_its_way_counts(stand: ledgers.Stand) -> None:
     ledger = stand.ledger
     written = ledger.append("retailer", made.batch(["a"], "refused"))
     with pytest.raises(ProtocolViolation, match="renewed after refused"):
-        ledger.append("retailer", made.batch(["a"], "renewed"))
+        ledger.append("retailer", made.batch(["a"], "renewed")).result(30)
     written.result(30)
     with pytest.raises(ProtocolViolation, match="renewed after refused"):
-        ledger.append("retailer", made.batch(["a"], "renewed"))
+        ledger.append("retailer", made.batch(["a"], "renewed")).result(30)
 
 
 def test_many_people_are_checked_at_once(stand: ledgers.Stand) -> None:
@@ -69,7 +69,7 @@ def test_many_people_are_checked_at_once(stand: ledgers.Stand) -> None:
     states = ["given"] * 1300
     states[1250] = "renewed"
     with pytest.raises(ProtocolViolation, match="record 1251 of 1300"):
-        ledger.append("retailer", made.batch(people, states))
+        ledger.append("retailer", made.batch(people, states)).result(30)
 
 
 def test_who_was_erased_has_no_past(stand: ledgers.Stand) -> None:

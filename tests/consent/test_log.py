@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -318,48 +317,6 @@ def test_the_log_as_files(stores: Stores) -> None:
 
 
 # -- damage ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE logs SET size = size - 1",
-        "UPDATE logs SET root = zeroblob(32)",
-        "UPDATE tiles SET hashes = zeroblob(length(hashes))",
-        "DELETE FROM tiles",
-        "DELETE FROM entries WHERE 1 = 0; DROP TRIGGER entries_no_update; "
-        "UPDATE entries SET leaf = cast(replace(leaf, '1', '2') AS blob); DELETE FROM checkpoints",
-        "UPDATE checkpoints SET note = replace(note, '5', '6')",
-    ],
-)
-def test_a_damaged_store_is_not_signed_again(tmp_path: Path, damage: str) -> None:
-    stores = logs.sqlite(tmp_path / "log")
-    stores.log().append(logs.consents("a", 5))
-    raw = sqlite3.connect(tmp_path / "log" / "log.db")
-    raw.executescript(damage)
-    raw.close()
-    with pytest.raises(Failed, match="log_corrupt"):
-        stores.log()
-
-
-def test_what_was_changed_before_it_was_signed_is_not_signed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The read-back finds a disk that gives other bytes than were written."""
-    stores = logs.sqlite(tmp_path / "log")
-    storage = stores.storage()
-    log = Log(storage, stores.openings(), logs.log_key(), Clock(), os.urandom)
-    log.append(logs.consents("a", 2))
-    honest = storage.entries
-    monkeypatch.setattr(
-        storage, "entries", lambda start, end: [x.replace(b"b", b"c") for x in honest(start, end)]
-    )
-    with pytest.raises(Failed, match="log_corrupt"):
-        log.append(logs.consents("b", 2))
-    assert log.size == 2
-    monkeypatch.undo()
-    assert log.append(logs.consents("b", 2)).indexes == (2, 3)
-    clean(stores)
 
 
 def test_databases_of_other_kinds_are_refused() -> None:

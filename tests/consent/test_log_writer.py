@@ -131,6 +131,27 @@ def test_one_bad_submission_does_not_take_the_others_with_it(tmp_path: Path) -> 
         assert give(writer, "carl").result(10).indexes == (2,)
 
 
+def test_those_who_share_a_batch_with_a_conflict_are_logged(tmp_path: Path) -> None:
+    """What waits before the thread starts is one batch: a conflict and a repetition in it."""
+    stores = logs.sqlite(tmp_path / "log")
+    log = stores.log()
+    log.append([logs.consent("anna")])
+    forged = event("retailer", CONSENT, logs.id_of("anna given"), {"state": "withdrawn"})
+    writer = LogWriter(log, [], logs.policy(), Clock(), QUICK)
+    good = [give(writer, f"p{number}") for number in range(9)]
+    bad = writer.submit([forged], needs_quorum=False)
+    again = give(writer, "p3")
+    writer.start()
+    try:
+        assert [one.result(10).indexes for one in good] == [(n,) for n in range(1, 10)]
+        with pytest.raises(ProtocolViolation, match="other content"):
+            bad.result(10)
+        assert again.result(10).indexes == (4,)
+    finally:
+        writer.close()
+    assert check_log(stores.source(), logs.log_key().key).findings == ()
+
+
 def test_without_a_quorum_withdrawals_are_taken_and_grants_refused(tmp_path: Path) -> None:
     world = World(tmp_path, "a", "b", "c")
     with world.writer() as writer:
@@ -267,7 +288,7 @@ def test_a_storage_error_is_answered_and_the_next_batch_goes_on(
         def broken(*_: object) -> None:
             raise Failed("storage_failed", "unplugged")
 
-        monkeypatch.setattr(world.log._storage, "entries", broken)
+        monkeypatch.setattr(world.log._storage, "above", broken)
         with pytest.raises(Failed, match="unplugged"):
             withdraw(writer, "anna").result(10)
         monkeypatch.undo()

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consent.replica import Replica
-from protocol.errors import Failed, Refused
+from protocol.errors import Failed, ProtocolViolation, Refused
 from tests import ledgers
 from tests.consent import made
 from tests.consent.replicas import Faulty, append, held, refusal, sync
@@ -143,6 +144,36 @@ def test_an_overlay_waits_for_the_service_and_is_logged_once(
     assert replica.applied() == 1
     assert replica.overlaid() == []
     assert held(replica) == [made.token("a")]
+
+
+def test_a_denial_goes_to_no_other_log_than_the_one_that_was_verified(
+    tmp_path: Path, clock: made.Clock, stand: ledgers.Stand, port: Faulty, replica: Replica
+) -> None:
+    """Another log under the party's name, the known one rolled back or bent, one of other keys."""
+    append(port, made.batch(["a"]))
+    sync(replica, port)
+    same_keys = ledgers.stand(tmp_path / "same", clock, stand.keys, stand.consent)
+    other_keys = ledgers.simple(tmp_path / "other", clock, "retailer")
+    unread = Replica(tmp_path / "unread.sqlite", "retailer", stand.trust, made.SEAL)
+    denial = made.batch(["a"], "withdrawn", channel="counter")
+    bent = Faulty(stand)
+    bent.bend = lambda page: replace(page, checkpoint="")
+    for copy, wrong in (
+        (replica, Faulty(same_keys)), (replica, Faulty(other_keys)), (replica, bent),
+        (unread, Faulty(other_keys)),
+    ):  # fmt: skip
+        copy.overlay(denial)
+        before = wrong.stand.ledger.page(wrong.stand.ledger.consent_log("retailer"), 0)
+        with pytest.raises(ProtocolViolation):
+            sync(copy, wrong)
+        after = wrong.stand.ledger.page(wrong.stand.ledger.consent_log("retailer"), 0)
+        assert after.entries == before.entries
+        assert copy.overlaid()  # acts here, and is not lost
+    sync(replica, port)
+    assert (replica.overlaid(), replica.applied()) == ([], 2)
+    for one in (same_keys, other_keys):
+        one.close()
+    unread.close()
 
 
 def test_two_syncs_at_once_apply_each_record_once(port: Faulty, replica: Replica) -> None:

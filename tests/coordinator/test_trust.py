@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,7 @@ def test_parties_see_their_own_jobs_and_steps_only(tmp_path: Path) -> None:
                 eve.complete(key, bytes(32), 0, b""),
                 eve.heartbeat(Instance("e", "e"), key, Progress()),
                 eve.upload_state(key, bytes(32), 0),
+                eve.upload(key, b"", 0, 0, _blocks(b"x")),
             ):
                 with pytest.raises(AssentError):
                     await call
@@ -144,6 +147,45 @@ def test_parties_see_their_own_jobs_and_steps_only(tmp_path: Path) -> None:
                 await eve.submit(JobRequest("b" * 32, "echo", 1, "eve", ("zoe", "eve")))
 
     run(main)
+
+
+def test_an_upload_without_a_digest_is_only_a_beginning(tmp_path: Path) -> None:
+    """It replaces its own earlier try, and nothing that has been announced or is complete."""
+
+    async def main() -> None:
+        async with World(tmp_path) as world:
+            core = world.core
+            assert core is not None
+            started = slow(world, "bob", "copy")
+            request = JobRequest("a" * 32, "echo", 1, "ann", ("ann", "bob"), {})
+            await LocalCoordinator(lambda: core, "ann").submit(request)
+            await asyncio.wait_for(started.wait(), 5)
+            bob, key = LocalCoordinator(lambda: core, "bob"), StepKey(request.id, 1, "copy")
+            assert (await bob.upload(key, b"", 0, 0, _blocks(b"first try"))).received == 9
+            assert (await bob.upload(key, b"", 0, 0, _blocks(b"sec", b"ond"))).received == 6
+            for size, offset in ((6, 0), (0, 6)):
+                with pytest.raises(AssentError) as caught:
+                    await bob.upload(key, b"", size, offset, _blocks(b"x"))
+                assert caught.value.info.code == "bad_artifact"
+            whole = hashlib.sha256(b"second half").digest()
+            assert (await bob.upload_state(key, whole, 11)).received == 6
+            with pytest.raises(AssentError) as caught:
+                await bob.upload(key, b"", 0, 0, _blocks(b"x"))
+            assert caught.value.info.code == "upload_interrupted"
+            assert (await bob.upload(key, whole, 11, 6, _blocks(b" half"))).received == 11
+            await bob.complete(key, whole, 11, b"")
+            done = StepKey(request.id, 1, "rows/bob")
+            for over in (key, done):
+                with pytest.raises(AssentError) as caught:
+                    await bob.upload(over, b"", 0, 0, _blocks(b"x"))
+                assert caught.value.info.code == "step_closed"
+
+    run(main)
+
+
+async def _blocks(*blocks: bytes) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
 
 
 def test_submit_twice_is_one_job(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ import pytest
 from assent.progress import Progress
 from assent.sandbox import Sandbox, check
 from catalog.collaboration import Collaboration, Endpoint, dump_collaboration, load_collaboration
+from party_node.main import run
+from protocol.errors import BadInput
 from protocol.identity import create_keys
 from protocol.transport import kit
 from tests.architecture.sources import ROOT
@@ -155,6 +157,12 @@ def test_a_party_that_is_not_in_the_collaboration(up: Up, tmp_path: Path) -> Non
     done = node_run(party, up.root / "collaboration.yaml", tmp_path / "node")
     assert done.returncode == 2
     assert "has no card of somebody" in last_line(done)
+
+
+def test_a_node_without_events_takes_none_by_http(up: Up, tmp_path: Path) -> None:
+    files = up.root / PROVIDER / "party.yaml", up.root / "collaboration.yaml"
+    with pytest.raises(BadInput, match="declares no events that --ingest could take"):
+        run(*files, tmp_path, up.root / PROVIDER / "keys", sandbox=True, ingest=8790)
 
 
 @pytest.mark.parametrize("service", ["coordinator", "consent"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import stat
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
+from party_node import ingest_http
 from party_node.ingest_http import TOKEN, app, bound, serve, token
 from party_node.profile_desk import ProfileDesk
 from party_node.records import Records
@@ -47,6 +49,36 @@ def test_events_by_http(tmp_path: Path) -> None:
     assert send("/events/cart", headers, "GET").status_code == 405
 
 
+def test_a_body_that_is_too_large_or_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_http, "MOST", 40)
+    profile = shop(tmp_path)
+    desk = ProfileDesk(profile, Records(sa.create_engine("sqlite://"), lambda: 0.0))
+    said = [{"type": "http.request", "body": b"email,at\n", "more_body": True}]
+    headers = [(b"authorization", b"Bearer word"), (b"content-type", b"text/csv")]
+
+    def status(parts: list[dict[str, Any]], more: list[tuple[bytes, bytes]]) -> tuple[int, int]:
+        """The answer, and how many parts were read."""
+        waiting, sent = list(parts), []
+        scope = {"type": "http", "method": "POST", "path": "/events/cart", "query_string": b"",
+                 "headers": headers + more}  # fmt: skip
+
+        async def receive() -> dict[str, Any]:
+            return waiting.pop(0)
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        asyncio.run(app(desk, "word")(scope, receive, send))
+        return sent[0]["status"], len(parts) - len(waiting)
+
+    large = {"type": "http.request", "body": 32 * b"x", "more_body": True}
+    assert status([*said, large, large], [(b"content-length", b"41")]) == (413, 0)
+    assert status([*said, large, large], []) == (413, 2)
+    assert status([*said, {"type": "http.disconnect"}], []) == (400, 2)
+
+
 def test_a_port_that_is_taken_is_said() -> None:
     with bound(0) as free:
         free.listen()
@@ -70,6 +102,14 @@ def test_it_listens_on_loopback_until_it_is_cancelled(tmp_path: Path) -> None:
                     break
                 except httpx.ConnectError:
                     await asyncio.sleep(0.05)
+            # A body that never ends does not keep the node from stopping.
+            slow = await asyncio.open_connection("127.0.0.1", port)
+            slow[1].write(
+                b"POST /events/cart HTTP/1.1\r\nhost: x\r\ncontent-type: text/csv\r\n"
+                b"authorization: Bearer " + token(tmp_path).encode() +
+                b"\r\ncontent-length: 9\r\n\r\nemail"
+            )  # fmt: skip
+            await slow[1].drain()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         return answer.status_code

@@ -106,6 +106,9 @@ def test_a_node_that_starts_again_reads_what_changed(tmp_path: Path) -> None:
         ("2026-01-01", datetime(2026, 1, 1)),
         ("1767225600", datetime(2026, 1, 1, 8)),
         ("1767225600123", datetime(2026, 1, 1, 8, 0, 0, 123000)),
+        ("2026/1/1 00:00:00+00", datetime(2026, 1, 1, 8)),
+        ("2026-01-01 00:00:00 UTC", datetime(2026, 1, 1, 8)),
+        ("2026-01-01T00:00-05", datetime(2026, 1, 1, 13)),
     ],
 )
 def test_times_are_the_partys_own(tmp_path: Path, written: str, local: datetime) -> None:
@@ -117,11 +120,20 @@ def test_times_are_the_partys_own(tmp_path: Path, written: str, local: datetime)
 @pytest.mark.parametrize(
     ("body", "cause"),
     [
-        (HEADER + "x,ann@example.com,yesterday,1,A,no\n", 'row 1: column "at"'),
-        (HEADER + "x,ann@example.com,2026-01-01,much,A,no\n", 'column "amount"'),
+        (
+            HEADER + "x,ann@example.com,yesterday,1,A,no\n",
+            'the body row 1 (line 2): column "at": the value is no moment —',
+        ),
+        (
+            HEADER + "x,ann@example.com,2026-01-01,much,A,no\n",
+            'the body row 1 (line 2): column "amount"',
+        ),
         (HEADER + "x,ann@example.com,2026-01-01,1,A,maybe\n", 'column "gift"'),
-        (HEADER + ",ann@example.com,2026-01-01,1,A,no\n", '"order" is empty in 1 rows'),
-        ("order,email,at,amount,brand\nx,a@x,2026-01-01,1,A\n", 'no column "gift"'),
+        (
+            HEADER + ",ann@example.com,2026-01-01,1,A,no\n",
+            'row 1 (line 2): column "order" is empty, in 1 rows',
+        ),
+        ("order,email,at,amount,brand\nx,a@x,2026-01-01,1,A\n", 'the body: has no column "gift"'),
     ],
 )
 def test_bad_events_are_refused_and_leave_nothing(tmp_path: Path, body: str, cause: str) -> None:
@@ -134,16 +146,29 @@ def test_bad_events_are_refused_and_leave_nothing(tmp_path: Path, body: str, cau
         push(profile, "purchas", body)
 
 
-def test_json_bodies(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "written", ["2026-01-01 08:00 Asia/Shanghai", "2026-01-01T08:00+99:99", "-infinity", "8:00"]
+)
+def test_a_time_that_would_be_read_wrong_is_no_moment(tmp_path: Path, written: str) -> None:
     profile = shop(tmp_path)
-    body = ('{"order": 1, "email": "fay@example.com", "at": "2026-03-09", "amount": 1.10, '
-            '"brand": "A", "gift": true}\n')  # fmt: skip
-    assert desk(profile).push("purchase", body.encode(), "json").new == 1
-    found = rows(profile, 'select "field amount", "field gift", key from "event purchase" '
-                 "where person = 5")  # fmt: skip
-    assert found == [(110, True, "1")]
-    with pytest.raises(BadInput, match="not JSON"):
-        desk(profile).push("purchase", b"{", "json")
+    with pytest.raises(BadInput, match="is no moment"):
+        push(profile, "cart", f"email,at\nfay@example.com,{written}\n")
+
+
+def test_events_are_kept_when_their_tags_cannot_be_computed(tmp_path: Path) -> None:
+    """Else the sender would send again what is there, and events without an id count twice."""
+    profile = shop(tmp_path)
+    scores = tmp_path / "node" / "scores"
+    scores.mkdir()
+    (scores / "vips.parquet").write_bytes(b"damaged")
+    said = push(profile, "cart", "email,at\nfay@example.com,2026-03-09\n")
+    assert said.startswith("cart: 1 new events of 1 people")
+    assert "tags are not computed: " in said
+    assert "vips.parquet" in said
+    # A tag that has nothing to do with it is; nobody forgets whose other tags wait.
+    profile.refresh("recency")
+    (scores / "vips.parquet").unlink()
+    assert profile.refresh_touched() == 1
 
 
 # -- sources -------------------------------------------------------------------------------------
@@ -208,7 +233,7 @@ def test_sources_are_checked_before_anything_starts(tmp_path: Path) -> None:
     shop(tmp_path).close()
     check_sources(load_party(tmp_path / "party.yaml"))
     (tmp_path / "views.csv").write_text("cookie,at,topic\nc,never,x\n")
-    with pytest.raises(BadInput, match='events view row 1: column "at"'):
+    with pytest.raises(BadInput, match=r'events view: .*views.csv row 1 \(line 2\): column "at"'):
         check_sources(load_party(tmp_path / "party.yaml"))
 
 

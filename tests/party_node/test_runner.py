@@ -247,11 +247,17 @@ def test_no_byte_leaves_before_the_commit(tmp_path: Path) -> None:
             order.append("network")
             return await super().upload_state(key, sha256, size)
 
+        async def upload(
+            self, key: StepKey, sha256: bytes, size: int, offset: int, chunks: AsyncIterator[bytes]
+        ) -> UploadState:
+            order.append("network")
+            return await super().upload(key, sha256, size, offset, chunks)
+
     def handler(task: StepTask) -> StepOutput:
         return StepOutput(_work(task).path, lambda db: order.append("commit"))
 
     play(tmp_path, Watching(lease()), handlers={"work": handler}).close()
-    assert order == ["commit", "network"]
+    assert order == ["commit", "network", "network"]
 
 
 def test_outgoing_errors_pass_the_filter(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from catalog.federation import Party
 from catalog.tag_terms import Compare, Measure, Test
 from catalog.tags import Tag, TagSet, TagValue, Title, Version
+from party_node import tag_stage_sql
 from party_node.one_id import Records, resolve
 from party_node.profile_store import ProfileStore
 from party_node.table_file import TextTable
@@ -174,6 +175,55 @@ def test_tiers_go_up_at_once_and_down_after_their_grace(down: str) -> None:
         assert seen == {4: ["gold", "gold", *rest], 5: ["silver", "silver", *rest]}
     else:
         assert seen == {4: ["basic", "gold", *rest], 5: ["basic", "basic", *rest]}
+
+
+@pytest.mark.parametrize("down", ["one", "earned"])
+@pytest.mark.parametrize("review", ["1 day", "5 days"])
+def test_tiers_over_many_reviews_are_what_a_clerk_would_say(down: str, review: str) -> None:
+    """Stretches of equal totals against one review after the other; refunds and gaps too."""
+    rng = np.random.default_rng(3)
+    since = datetime(2026, 1, 1)
+    people = []
+    for number in range(200):
+        at = sorted(rng.integers(-10 * 24, 90 * 24, number % 7).tolist())  # on reviews and between
+        amounts = rng.choice([-300, 40, 100, 600, 2500], len(at)).tolist()
+        events = [
+            Event(
+                since + timedelta(hours=hours), {"amount": Decimal(n), "brand": None, "gift": None}
+            )
+            for hours, n in zip(at, amounts, strict=True)
+        ]
+        nothing = {"age": None, "city": None, "member": False}
+        people.append(Person(nothing, {"purchase": events, "view": [], "cart": []}))
+    text = MEMBERS.replace("DOWN", down).replace("review: 30 days", f"review: {review}")
+    text = text.replace("within: 60 days", "within: 8 days").replace("at: 5000", "at: 3000, "
+                                                                     "grace: 6 days")  # fmt: skip
+    made = read(one(text))
+    values = TagValues(loaded(people), made, SOURCES, Path("nowhere"))
+    seen = set()
+    for as_of in (since, since + timedelta(days=33, hours=7), since + timedelta(days=80)):
+        values.refresh(["t"], as_of)
+        labels = values.labels("t")
+        found = [labels.vocabulary[code] for code in labels.codes]
+        assert found == [value_of(made, "t", person, as_of) for person in people]
+        seen |= set(found)
+    assert seen == {"basic", "silver", "gold", "diamond"}
+
+
+def test_only_the_last_reviews_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever earned a level before the first of them begins at the lowest."""
+    monkeypatch.setattr(tag_stage_sql, "MOST_REVIEWS", 3)
+    bought = [Event(datetime(2026, 1, 20), {"amount": Decimal(1000), "brand": None, "gift": None})]
+    nothing = {"age": None, "city": None, "member": False}
+    person = Person(nothing, {"purchase": bought, "view": [], "cart": []})
+    text = MEMBERS.replace("DOWN", "one").replace("grace: 30 days", "grace: 900 days")
+    values = TagValues(loaded([person]), read(one(text)), SOURCES, Path("nowhere"))
+    found = []
+    for as_of in (datetime(2026, 5, 1), datetime(2026, 5, 31)):
+        values.refresh(["t"], as_of)
+        labels = values.labels("t")
+        found.append(labels.vocabulary[labels.codes[0]])
+    assert found == ["gold", "basic"]
 
 
 def test_the_five_stages_and_a_snapshot_of_them() -> None:

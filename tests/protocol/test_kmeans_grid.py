@@ -12,6 +12,7 @@ from protocol.crosstab.totals import NoisyTotals
 from protocol.errors import Refused
 from protocol.kmeans import local_cells as cells_module
 from protocol.kmeans.grid import NOBODY, Question, Side, axes, segment, split_budget, with_own_noise
+from protocol.kmeans.grid_points import moved
 from protocol.kmeans.local_cells import UNIT, CellsPlan, local_cells
 from protocol.release.noise import NoNoise, draw
 from protocol.secure_sum.model import NumberScale
@@ -43,6 +44,12 @@ def correlated(n, d, k, seed):
     return (
         random.normal(0, 4, (k, d))[random.integers(0, k, n)] + random.normal(size=(n, d)) @ mixed
     )
+
+
+def cloud(n, d, seed):
+    """No groups at all, and every feature goes with all of the others."""
+    random = np.random.default_rng(seed)
+    return random.normal(size=(n, d)) @ (random.normal(size=(d, d)) / d**0.5)
 
 
 def side(x, cells, rho_nano, min_cohort, noise, zscore=False):
@@ -103,6 +110,8 @@ SETS = {
     "blobs": (lambda: datasets.make_blobs(3000, 8, centers=8, random_state=1)[0], 8),
     "moons": (lambda: datasets.make_moons(3000, noise=0.05, random_state=1)[0], 4),
     "correlated": (lambda: correlated(3000, 10, 6, 1), 6),
+    "cloud": (lambda: cloud(3000, 10, 0), 6),
+    "line": (lambda: cloud(3000, 1, 1) + 0.3 * cloud(3000, 2, 2), 4),
 }
 
 
@@ -117,6 +126,49 @@ def test_without_noise_within_five_percent_of_pooled(name):
         assert sum(result["sizes"]) == len(x)
         # What the result says of itself needs nobody's rows: its points and the people around.
         assert result["inertia"] == pytest.approx(inertia(x, result["centres"]), rel=0.15)
+
+
+def test_points_stand_where_the_people_of_two_cells_are():
+    """Of a cloud: against the true mean of each pair of cells, which no company knows."""
+    x = cloud(20_000, 10, 0)
+    parts = [side(part, 12, 0, 1, NoNoise()) for part in (x[:, :5], x[:, 5:])]
+    codes = (parts[0].codes, parts[1].codes)
+    table = counted(codes, 12)
+    centres = (parts[0].centres, parts[1].centres)
+    gaps = moved(centres, (parts[0].deviation, parts[1].deviation),
+                 (parts[0].spread, parts[1].spread), table.astype(float))  # fmt: skip
+    for one, of, gap in ((0, x[:, :5], gaps[0]), (1, x[:, 5:], gaps[1])):
+        truth = np.zeros((12, 12, 5))
+        np.add.at(truth, codes, of - centres[one][codes[one]])
+        truth /= np.maximum(1, table)[..., None]
+        before = (table[..., None] * truth**2).sum()
+        after = (table[..., None] * (truth - gap) ** 2).sum()
+        assert after < 0.5 * before
+        # Everybody of a cell together is where the cell is.
+        assert np.abs((table[..., None] * gap).sum(axis=1 - one)).max() < 1e-6 * len(x)
+    # In other units the same.
+    scaled = np.array([1.0, 100.0, 0.01, 7.0, 1.0])
+    again = moved(
+        (centres[0] * scaled, centres[1]), (parts[0].deviation * scaled, parts[1].deviation),
+        (parts[0].spread * scaled**2, parts[1].spread), table.astype(float),
+    )  # fmt: skip
+    np.testing.assert_allclose(again[0], gaps[0] * scaled, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(again[1], gaps[1], rtol=1e-6, atol=1e-9)
+
+
+def test_points_that_nothing_is_known_of_stay():
+    random = np.random.default_rng(4)
+    centres = (random.normal(size=(4, 2)), random.normal(size=(4, 1)))
+    ones = (np.ones(2), np.ones(1))
+    for table in (np.zeros((4, 4)), np.full((4, 4), 25.0)):  # nobody; what one says is no news
+        for gap in moved(centres, ones, ones, table):
+            assert np.abs(gap).max() < 1e-9
+    # Features that are the same for everybody.
+    still = (np.array([0.0, 1.0]), np.zeros(1))
+    flat = (centres[0] * [0, 1], centres[1] * 0)
+    for gap in moved(flat, still, still, np.eye(4)):
+        assert np.isfinite(gap).all()
+        assert np.abs(gap[..., 0]).max() == 0
 
 
 @pytest.mark.parametrize("name", ["blobs", "correlated"])
@@ -217,7 +269,8 @@ def test_a_small_segment_has_neither_size_nor_centre_nor_label():
     result = found.result
     assert result["sizes"] == [50, None, None]  # the second protects the third
     assert result["sizes_withheld"] == [None, "complement", "below_min_cohort"]
-    assert result["centres"] == [[10.0, 10.0], [0.0, 0.0], None]
+    assert result["centres"][2] is None
+    np.testing.assert_allclose(result["centres"][:2], [[10.0, 10.0], [0.0, 0.0]], atol=1e-9)
     assert [line["k"] for line in result["by_k"]] == [3, 2]
     assert found.segments[0].tolist() == [1, 0, 0]  # the nearest that may be spoken of
     nobody = segment(question, (one, one), spec, NoisyTotals(0, np.zeros((3, 3), dtype=np.int64)))

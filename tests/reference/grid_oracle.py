@@ -1,12 +1,16 @@
 """k-means on a grid of local cells as one person would do it with both tables open, no noise.
 
-Independent of the product on purpose: lists, loops, floats.  protocols.md section 4.
+Independent of the product on purpose: lists, loops, floats; matrices only where points move.
+protocols.md section 4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+
+import numpy as np
+from scipy.linalg import inv, sqrtm, svd
 
 Point = list[float]
 
@@ -92,6 +96,48 @@ def local_cells(
         for j in range(d)
     ]
     return codes, final, [sqrt(v) for v in spread], around
+
+
+def pair_points(
+    one: dict[int, Point],
+    two: dict[int, Point],
+    weights: dict[tuple[int, int], int],
+    around: tuple[Point, Point],
+) -> tuple[dict[tuple[int, int], Point], Point]:
+    """Where the people of each pair of cells are, as if all were jointly Gaussian; and of each
+    feature what is left between them and that.  In the tables' units, matrix by matrix."""
+    n = sum(weights.values())
+    people = [(np.array(one[a]), np.array(two[b]), w) for (a, b), w in weights.items()]
+    middle = [sum(w * person[s] for *person, w in people) / n for s in (0, 1)]
+    x, y = ({c: np.array(at) - m for c, at in cells.items()}
+            for cells, m in zip((one, two), middle, strict=True))  # fmt: skip
+    sx = sum(w * np.outer(x[a], x[a]) for (a, _), w in weights.items()) / n
+    sy = sum(w * np.outer(y[b], y[b]) for (_, b), w in weights.items()) / n
+    cross = sum(w * np.outer(x[a], y[b]) for (a, b), w in weights.items()) / n
+    wx, wy = np.diag(around[0]), np.diag(around[1])
+    all_x, all_y = sx + wx, sy + wy
+    both = all_x @ inv(sx) @ cross @ inv(sy) @ all_y
+    roots = sqrtm(all_x), sqrtm(all_y)
+    u, found, v = svd(inv(roots[0]) @ both @ inv(roots[1]))
+    both = roots[0] @ u[:, : len(found)] @ np.diag([min(0.99, f) for f in found]) @ v @ roots[1]
+    ahead, back = both.T @ inv(all_x), both @ inv(all_y)
+    gain_x = wx @ ahead.T @ inv(ahead @ wx @ ahead.T + all_y - ahead @ both)
+    gain_y = wy @ back.T @ inv(back @ wy @ back.T + all_x - back @ both.T)
+    moves = {(a, b): (gain_x @ (y[b] - ahead @ x[a]), gain_y @ (x[a] - back @ y[b]))
+             for a, b in weights}  # fmt: skip
+    for side in (0, 1):
+        for cell in {pair[side] for pair in weights}:
+            mine = [pair for pair in weights if pair[side] == cell]
+            off = sum(weights[p] * moves[p][side] for p in mine) / sum(weights[p] for p in mine)
+            for pair in mine:
+                moves[pair] = tuple(m - off if s == side else m for s, m in enumerate(moves[pair]))
+    left = []
+    for side in (0, 1):
+        explained = sum(w * moves[pair][side] ** 2 for pair, w in weights.items()) / n
+        left += [max(0.0, a - e) for a, e in zip(around[side], explained, strict=True)]
+    at = {(a, b): [*(np.array(one[a]) + moves[a, b][0]), *(np.array(two[b]) + moves[a, b][1])]
+          for a, b in weights}  # fmt: skip
+    return at, left
 
 
 def lloyd(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import random
+import threading
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -17,14 +19,31 @@ from protocol.release.noise import NoiseScale
 
 
 class SeededNoise:
-    """A `NoiseSource` whose samples follow from `seed`."""
+    """A `NoiseSource` whose samples follow from `seed`.
+
+    Parties of a test share one source and ask in any order, from several threads.  Each question
+    draws from a stream of its own, named by the scale, the length and how often they were asked
+    before: whoever comes first, the samples of a round are the same set, so their sum is too.
+    """
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+        self._seed = seed
+        self._asked: Counter[tuple[int, int]] = Counter()
+        self._lock = threading.Lock()
 
     def sample(self, scale: NoiseScale, n: int) -> npt.NDArray[np.int64]:
+        question = (scale.sigma_micro, n)
+        with self._lock:
+            time = self._asked[question]
+            self._asked[question] += 1
+        stream = _Stream(random.Random(f"{self._seed}/{question}/{time}"))
         variance = Fraction(scale.sigma_micro, 10**6) ** 2
-        return np.array([self._gaussian(variance) for _ in range(n)], dtype=np.int64)
+        return np.array([stream.gaussian(variance) for _ in range(n)], dtype=np.int64)
+
+
+class _Stream:
+    def __init__(self, source: random.Random) -> None:
+        self._random = source
 
     def _bernoulli_exp(self, gamma: Fraction) -> bool:
         """True with probability exp(-gamma)."""
@@ -50,7 +69,7 @@ class SeededNoise:
             if not (negative and magnitude == 0):
                 return -magnitude if negative else magnitude
 
-    def _gaussian(self, variance: Fraction) -> int:
+    def gaussian(self, variance: Fraction) -> int:
         scale = math.isqrt(int(variance)) + 1
         while True:
             candidate = self._laplace(scale)

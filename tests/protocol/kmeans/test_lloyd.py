@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 
 from protocol.kmeans import lloyd
-from protocol.kmeans.lloyd import Points
+from protocol.kmeans.points import Points
 
 
+@pytest.mark.parametrize("name", ["", "numpy"])
 @pytest.mark.parametrize("people", [0, 1, 99, 100, 1_234])
-def test_chunks_give_what_a_plain_loop_gives(people: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_give_what_a_plain_loop_gives(
+    people: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(lloyd.VARIABLE, name)
     monkeypatch.setattr(lloyd, "CHUNK", 32)
+    monkeypatch.setattr(lloyd, "LEAST", 100)
     rng = np.random.default_rng(people)
     raw = rng.integers(0, 50, (people, 3))  # coarse: many ties
     unit, weight = np.array([1.0, 0.5, 0.1]), np.array([1.0, 4.0, 1.0])

@@ -255,6 +255,39 @@ def test_tables_grow_with_the_rows_and_are_forgotten(kernel: NativeKernel) -> No
     assert kernel._owner(key) is not held
 
 
+def test_idle_lanes_raise_rows_of_later_calls(
+    kernel: NativeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight rows at once, each used once; what another source drew, or a forgotten key, is not."""
+    raised: list[int] = []
+    real = SharedKey.power
+
+    def power(self: SharedKey, rows: Any, exponent: int, out: Any) -> None:
+        raised.append(len(rows))
+        real(self, rows, exponent, out)
+
+    monkeypatch.setattr(SharedKey, "power", power)
+    source, other = seeded(1), seeded(2)
+    cts = array([pow(N + 1, m, N * N) for m in (5, 6, 7)], WIDTH)
+    found: list[int] = []
+
+    def more(later: int, random: Any = source) -> list[int]:
+        before = len(raised)
+        fresh = kernel.rerandomise(KEY.public, cts, random, later=later)
+        assert numbers(kernel.decrypt(KEY, fresh)) == [5, 6, 7]
+        found.extend(numbers(fresh))
+        return raised[before:]
+
+    assert [more(9), more(6), more(3), more(0)] == [[8], [], [4], []]
+    assert more(3) == [6]
+    assert more(3, other) == [6]
+    assert more(0, other) == []
+    assert more(1, other) == [4]
+    kernel.forget(KEY.public)
+    assert more(0, other) == [3]
+    assert len(set(found)) == len(found)
+
+
 def test_few_keys_are_kept(kernel: NativeKernel) -> None:
     keys = [insecure_generate(128, seeded(i)) for i in range(6)]
     for key in keys:
