@@ -30,6 +30,12 @@ def verify_receipt(
     collaboration: Annotated[
         Path | None, typer.Option("--collaboration", help="collaboration.yaml, in its place.")
     ] = None,
+    old_card: Annotated[
+        Path | None,
+        typer.Option(
+            "--old-card", help="card.yaml of the consent service when its keys were others."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """Verify a person's receipt offline.  Exit 0: it holds; 1: it does not; 2: bad input."""
@@ -43,7 +49,7 @@ def verify_receipt(
     data = _read(receipt)
     try:
         text = data.decode("ascii")
-        trusted, cards = _trust(text, policy, collaboration)
+        trusted, cards = _trust(text, policy, collaboration, old_card)
         found = receipts.verify_receipt(text, trusted, cards)
     except (ProtocolViolation, UnicodeDecodeError) as error:
         cause = "this is not a receipt: it is not text"
@@ -187,9 +193,9 @@ def _read(path: Path) -> bytes:
 
 
 def _trust(
-    text: str, policy: Path | None, collaboration: Path | None
+    text: str, policy: Path | None, collaboration: Path | None, old_card: Path | None
 ) -> tuple[Policy, dict[str, Card] | None]:
-    from catalog.collaboration import load_collaboration
+    from catalog.collaboration import load_card, load_collaboration
     from consent.errors import ProofError
     from consent.policy import parse_policy
     from consent.receipt import claimed_origin
@@ -205,7 +211,10 @@ def _trust(
     origin = claimed_origin(text)
     if party_of(origin) not in loaded.parties:
         raise ProofError("the receipt's log is no consent log of a party of the collaboration")
-    return Trust.of(loaded).policy(origin), {card.name: card for card in loaded.all_cards()}
+    trust = Trust.of(loaded)
+    if old_card is not None:
+        trust = replace(trust, consent=load_card(old_card).card())
+    return trust.policy(origin), {card.name: card for card in loaded.all_cards()}
 
 
 def _as_json(found: Receipt) -> str:

@@ -114,8 +114,12 @@ class Reader:
 
     def _value(self, said: Mapping[str, Any] | None, value: str) -> str:
         titles = (said or {}).get("values", {})
-        word = self.known(f"word_{value}", value)
-        return self._title(titles.get(value)) or (word.capitalize() if titles else word)
+        if title := self._title(titles.get(value)):
+            return title
+        word = CATALOGUES[self.language].get(f"word_{value}")
+        if word is None:
+            return value
+        return word.capitalize() if titles else word  # among titles it looks like one
 
     # -- numbers ---------------------------------------------------------------------------
 

@@ -236,6 +236,14 @@ def consent_run(
             help="Database of what can be erased; default: in DATA.",
         ),
     ] = "",
+    replaced: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD",
+            help="Data folder, or URL of the openings, of logs that these took the place of: "
+            "whoever is erased is erased there too.",
+        ),
+    ] = None,
     heartbeat: Annotated[
         float,
         typer.Option(
@@ -251,9 +259,12 @@ def consent_run(
 
     local = Places.in_folder(data)
     places = Places(log_url or local.tree, openings_url or local.openings)
+    earlier = [
+        old if "://" in old else Places.in_folder(Path(old)).openings for old in replaced or ()
+    ]
     run(
-        collaboration, data, keys or data / "keys", listen=listen, places=places, files=files,
-        heartbeat=heartbeat, sandbox=sandbox,
+        collaboration, data, keys or data / "keys", listen=listen, places=places,
+        replaced=earlier, files=files, heartbeat=heartbeat, sandbox=sandbox,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ service learns the new records' pseudonyms and salted digests of their proofs.
 
 Unlike the file that party.yaml names (consent.importing), this one takes nothing back by
 leaving it out, and no later file takes back what it says.  Two rows for one person and use: the
-stricter wins, as everywhere.  A list never undoes a no that is in the log already.
+stricter wins, as everywhere.  A list never undoes a no that is in the log already, nor an erasure.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Bulk:
     """What is to be logged.  rows: of the file, one per record.
 
     repeated: rows that another row of the file outdid.  held: rows that say what holds already.
-    refused_before: permits for people whose no is in the log, left out for that reason.
+    refused_before: permits for people whose no is in the log, or whose records were erased, left
+    out for that reason.
     """
 
     batch: RecordBatch
@@ -68,8 +69,12 @@ def bulk_records(
     key_version: int,
     now_ms: int,
     random: Callable[[int], bytes],
+    erased: Callable[[U8], npt.NDArray[np.bool_]] | None = None,
 ) -> Bulk:
-    """The records that `found` adds to `log`; none when it is imported again."""
+    """The records that `found` adds to `log`; none when it is imported again.
+
+    erased: of tokens, whose records were erased.
+    """
     index, who = SubjectIndex.numbering(found.subjects)
     standing = Standing(index)
     for batch in log:
@@ -85,6 +90,9 @@ def bulk_records(
     said = _said(wanted, now)
     held = wanted == now
     refused_before = permits & np.isin(now, _NO)
+    if erased is not None:
+        fresh = np.flatnonzero(permits & (now == NO_RECORD))
+        refused_before[fresh] = erased(found.subjects[rows[fresh]])
     kept = ~held & ~refused_before & (said != NO_RECORD)
     # In the order of the pseudonyms: two companies' files are often sorted alike, and the places
     # of their records in two logs must not say who is the same person.

@@ -7,6 +7,7 @@ A file states what holds; the log wants events.  So a file is compared with what
 imports said, not with what holds now: a withdrawal taken at the counter is not undone by a
 file that still says `given`, and a crash in the middle of an import is finished by the next.
 A permit that vanished from the file ends (`expired`): its source no longer stands for it.
+Of somebody whose records were erased the log says nothing; no file permits for them again.
 """
 
 from __future__ import annotations
@@ -155,8 +156,12 @@ def changes(
     key_version: int,
     now_ms: int,
     random: Callable[[int], bytes],
+    erased: Callable[[U8], npt.NDArray[np.bool_]] | None = None,
 ) -> Changes:
-    """The events that make the imports of `log` say what `stated` says; none if they do."""
+    """The events that make the imports of `log` say what `stated` says; none if they do.
+
+    erased: of tokens, whose records were erased.
+    """
     batches = [batch for batch in log if len(batch)]
     known_people = [stated.subjects, *(b.subjects for b in batches)]
     index = SubjectIndex(np.concatenate(known_people) if batches else stated.subjects)
@@ -173,6 +178,7 @@ def changes(
     # Cells of which log and file say the same share their arrays: most often there are one or
     # two such histories, of some forty cells.
     alike: dict[tuple[object, ...], tuple[U8, U8, U8]] = {}
+    fresh: list[tuple[U8, npt.NDArray[np.bool_]]] = []
     first: dict[Cell, U8] = {}
     then: dict[Cell, U8] = {}
     holds: dict[Cell, U8] = {}
@@ -185,11 +191,14 @@ def changes(
             rows = np.array(about, dtype=bool)[stated.scope_codes]
             wanted[who[rows]] = stated.states[rows]
             change = _change(wanted, imported.states(cell)[:-1], now)
+            fresh.append((change, np.isin(change, _PERMITTING) & (now == NO_RECORD)))
             alike[history] = (
                 _granted_first(change, now), change,
                 np.where(wanted == now, now, np.uint8(NO_RECORD)),
             )  # fmt: skip
         first[cell], then[cell], holds[cell] = alike[history]
+    if erased is not None and fresh:
+        _leave_out(fresh, index, erased)
     said = _Said([], [], [])
     for new in (first, then):
         _say(new, holds, known, said)
@@ -226,6 +235,19 @@ def _change(wanted: U8, before: U8, now: U8) -> U8:
     gone = (wanted == NO_RECORD) & np.isin(before, _PERMITTING) & permit_now
     change[gone] = State.EXPIRED
     return change
+
+
+def _leave_out(
+    fresh: list[tuple[U8, npt.NDArray[np.bool_]]],
+    index: SubjectIndex,
+    erased: Callable[[U8], npt.NDArray[np.bool_]],
+) -> None:
+    """fresh: changes, and where each permits what nothing is known of: only that is asked."""
+    people = np.flatnonzero(np.logical_or.reduce([where for _, where in fresh]))
+    gone = np.zeros(len(index), dtype=np.bool_)
+    gone[people] = erased(index.tokens(people))
+    for change, where in fresh:
+        change[where & gone] = NO_RECORD
 
 
 @dataclass(frozen=True)

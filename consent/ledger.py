@@ -30,6 +30,7 @@ from consent.port import Entry, Head, JobEvent, Recorded, ReplicaPage, SubjectEv
 from consent.purposes import PERMITTING, State
 from consent.record_check import RecordCheck
 from consent.records import BATCH_ROWS, ID_BYTES, RecordBatch, record_ids
+from consent.replaced import ForgettingOpenings, Replaced
 from consent.trust import AUDITOR, Trust, base_of, consent_origin, jobs_origin, log_signer
 from protocol.errors import ProtocolViolation
 from protocol.identity import Keys
@@ -75,8 +76,10 @@ class Ledger:
         clock: Callable[[], float],
         random: Callable[[int], bytes],
         pace: Pace | None = None,
+        replaced: Replaced | None = None,
     ) -> None:
         """cosigners: witness name → how it is reached.  clock: POSIX seconds.
+        replaced: logs that these took the place of, where people are erased as well.
 
         random: salts, and the name of the logs when they are new: a log made anew must never
         pass for the one that was lost.
@@ -94,7 +97,8 @@ class Ledger:
         pace = pace or Pace()
         self._heartbeat = pace.heartbeat
         for party, origin in (*self._consent.items(), ("", self.jobs)):
-            storage, openings = SqlLog(places.tree, origin), SqlOpenings(places.openings, origin)
+            storage = SqlLog(places.tree, origin)
+            openings = ForgettingOpenings(places.openings, origin, replaced or Replaced(()))
             log = Log(storage, openings, log_signer(keys, origin), clock, random)
             writer = LogWriter(
                 log, list(cosigners.values()), trust.policy(origin), clock, pace,

@@ -105,14 +105,16 @@ _TILE = sa.select(TILES.c.hashes).where(
     TILES.c.log == _LOG, TILES.c.level == sa.bindparam("level"), TILES.c.place == _START
 )
 _LEVELS = range(-(-MAX_SIZE.bit_length() // HEIGHT))
-_EDGE = sa.select(TILES.c.level, TILES.c.place, TILES.c.hashes).where(
-    TILES.c.log == _LOG,
-    sa.or_(
-        *(
-            sa.and_(TILES.c.level == level, TILES.c.place >= sa.bindparam(f"from_{level}"))
-            for level in _LEVELS
+# One statement a level, put together: with "or" SQLite walks through all tiles of a log.
+_EDGE = sa.union_all(
+    *(
+        sa.select(TILES.c.level, TILES.c.place, TILES.c.hashes).where(
+            TILES.c.log == _LOG,
+            TILES.c.level == level,
+            TILES.c.place >= sa.bindparam(f"from_{level}"),
         )
-    ),
+        for level in _LEVELS
+    )
 )
 
 
@@ -122,6 +124,17 @@ def origins(url: str) -> list[str]:
     try:
         with failing_closed(), engine.connect() as db:
             return [str(row[0]) for row in db.execute(sa.select(LOGS.c.origin))]
+    finally:
+        engine.dispose()
+
+
+def opened_origins(url: str) -> list[str]:
+    """As `origins`, of the logs that have openings in a database."""
+    engine = open_url(url, PRIVATE, ())
+    try:
+        with failing_closed(), engine.connect() as db:
+            found = db.execute(sa.select(OPENINGS.c.origin).distinct())
+            return [str(row[0]) for row in found]
     finally:
         engine.dispose()
 

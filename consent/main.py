@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from catalog.collaboration import load_collaboration
 from consent.ledger import Ledger, Places
 from consent.log_writer import Pace
+from consent.replaced import Replaced
 from consent.service import serving
 from consent.trust import Trust
 from consent.witnessing import WitnessLine
@@ -25,11 +26,13 @@ from protocol.transport import hub
 
 def run(
     collaboration_file: Path, data: Path, keys_folder: Path, *, listen: str = "",
-    places: Places | None = None, files: str = "", heartbeat: float = 60.0, sandbox: bool = False,
+    places: Places | None = None, replaced: Sequence[str] = (), files: str = "",
+    heartbeat: float = 60.0, sandbox: bool = False,
 ) -> None:  # fmt: skip
     """Blocks until SIGTERM or SIGINT.
 
-    places: other databases than files in `data`.  files: host:port at which the logs are
+    places: other databases than files in `data`.  replaced: URLs of the erasable databases of
+    logs that these took the place of.  files: host:port at which the logs are
     served as static files over HTTPS, or empty.  heartbeat: seconds.  `sandbox` changes nothing
     here.
     """
@@ -37,13 +40,14 @@ def run(
     parties = list(collaboration.parties)
     trust = Trust.of(collaboration)
     pace = Pace(heartbeat=heartbeat, fresh=2.5 * heartbeat)
+    earlier = Replaced(replaced)
 
     @asynccontextmanager
     async def with_ledger(keys: Keys, address: str) -> AsyncIterator[int]:
         lines = {name: WitnessLine(name) for name in trust.witnesses}
         ledger = Ledger(
             places or Places.in_folder(data), keys, trust, parties, lines, time.time, os.urandom,
-            pace,
+            pace, earlier,
         )  # fmt: skip
         try:
             async with AsyncExitStack() as stack:
@@ -55,6 +59,7 @@ def run(
                 yield port
         finally:
             ledger.close()
+            earlier.close()
 
     hub.run(
         collaboration.consent.card(), with_ledger, what="consent service", data=data,

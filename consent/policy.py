@@ -144,9 +144,13 @@ def parse_policy(data: bytes) -> Policy:
     for number, raw in enumerate(data.split(b"\n"), start=1):
         if any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in raw):
             raise _bad(number, "a control character other than tab")
-        # latin-1 keeps octets apart, as the specification asks; keys are UTF-8 inside.
-        items = raw.decode("latin-1").strip(" \t").replace("\t", " ").split(" ")
-        items = [item for item in items if item]
+        # Names are octets by the specification, and most are somebody's, who wants to read it:
+        # UTF-8, and what is no UTF-8 stays apart from everything else.
+        items = [
+            item.decode("utf-8", "surrogateescape")
+            for item in raw.replace(b"\t", b" ").split(b" ")
+            if item
+        ]
         if not items or items[0].startswith("#"):
             continue
         keyword, rest = items[0], items[1:]
@@ -197,8 +201,9 @@ def majority_policy(logs: Iterable[VerifierKey], witnesses: Mapping[str, Verifie
 
 def _key(number: int, vkey: str, allowed: tuple[int, ...]) -> VerifierKey:
     try:
-        key = parse_key(vkey.encode("latin-1").decode("utf-8"))
-    except (NoteError, UnicodeDecodeError) as error:
+        vkey.encode("utf-8")
+        key = parse_key(vkey)
+    except (NoteError, UnicodeEncodeError) as error:
         raise _bad(number, f"not a verifier key: {error}") from error
     if key.algorithm not in allowed:
         raise _bad(number, f"key {key.name} is of a type that does not sign this")

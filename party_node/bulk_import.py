@@ -49,6 +49,7 @@ class BulkImport:
     async def record(self, found: BulkFile, progress: Callable[[int, int], None]) -> Bulk:
         """Raises what the ledger raises; what it took by then is in it, and held next time."""
         made: list[Bulk] = []
+        await self.gate.met(found.kind, found.ids)
 
         def make(pseudonyms: Pseudonyms, log: Iterable[RecordBatch]) -> RecordBatch:
             rows = BulkRows(
@@ -57,7 +58,9 @@ class BulkImport:
                 found.valid_until_ms,
             )  # fmt: skip
             now_ms = int(self.now() * 1000)
-            bulk = bulk_records(rows, log, pseudonyms.version, now_ms, self.random)
+            bulk = bulk_records(
+                rows, log, pseudonyms.version, now_ms, self.random, self.gate.were_erased
+            )
             made.append(bulk)
             return self._with_proofs(found, bulk)
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+import pyarrow.compute as pc
 
 from consent.gate import Eligibility, Gate
 from consent.importing import Statements, changes, statements_of_everyone, statements_of_file
@@ -31,13 +31,13 @@ from consent.purposes import CATEGORIES, EVERY_RECIPIENT, PURPOSES, STATE_OF_WOR
 from consent.records import U8, RecordBatch, Scope, new_batch
 from consent.replica import WINDOW_SECONDS, Replica
 from consent.trust import Trust
+from party_node.own_copy import REPLICA, own_key, replica_at
 from party_node.person_lookup import PersonLookup
 from party_node.row_subjects import Identifiers, Tokens, row_subjects, tokens_of
 from protocol.defects import defect
 from protocol.errors import AssentError, BadInput, Refused
 from protocol.secret import Secret
 
-REPLICA = "consent_replica.sqlite"
 POLL_SECONDS = 15.0
 WITNESS_PAUSE = 1.0
 QUORUM_PAUSE = 0.2
@@ -87,6 +87,10 @@ class NodeGate:
         self._background: set[asyncio.Task[bool]] = set()
         self._subjects = row_subjects(tokens, rows)
         self.notices = notices
+        # Of tokens: for whom no list permits anything again.
+        self.were_erased: Callable[[U8], npt.NDArray[np.bool_]] | None = None
+        # Told of whom something is about to be said; see `party_node.new_log`.
+        self.met: Callable[[str, pa.StringArray], Coroutine[Any, Any, None]] = _nobody_is_missed
         self._gate = Gate(replica, self._subjects, notices.is_outdated)
 
     @classmethod
@@ -116,7 +120,7 @@ class NodeGate:
         replica = replica_at(folder / REPLICA, party, trust, storage, window)
         head = await asyncio.to_thread(replica.head) or await port.hello()
         # The pseudonym key is of its own use: never the matching key, never the storage key itself.
-        key = Secret(_derive(storage, b"assent/consent-subjects/v1"))
+        key = own_key(storage, "consent-subjects")
         pseudonyms = Pseudonyms(key, head.origin, party)
         tokens = {
             kind: await asyncio.to_thread(tokens_of, pseudonyms, kind, identifiers)
@@ -225,6 +229,7 @@ class NodeGate:
 
         Equal-length columns; `ids` are canonical, null where they could not be parsed.
         """
+        await self.met(kind, pc.drop_null(ids))
         stated = await asyncio.to_thread(
             statements_of_file,
             self._pseudonyms, kind, ids, purposes, recipients, categories, statuses,
@@ -251,6 +256,7 @@ class NodeGate:
         found = await asyncio.to_thread(
             changes,
             stated, self._replica.batches(), self._pseudonyms.version, self._now_ms(), self._random,
+            self.were_erased,
         )  # fmt: skip
         for piece in found.pieces():
             await self._appended(piece)
@@ -307,6 +313,7 @@ class NodeGate:
         rows = await asyncio.to_thread(self._rows_of, batch)
         # What could not follow what was said before must not wait where it acts already.
         if STATE_OF_WORD[state] not in WILDCARD_STATES:
+            await self.met(kind, pa.array([identifier], type=pa.string()))
             await self._port.append(batch)
             await self.sync()
             return Recorded(rows, True)
@@ -387,13 +394,5 @@ class NodeGate:
         return int(self._now() * 1000)
 
 
-def replica_at(
-    path: Path, party: str, trust: Trust, storage: Secret, window: float = WINDOW_SECONDS
-) -> Replica:
-    return Replica(
-        path, party, trust, Secret(_derive(storage, b"assent/consent-replica/v1")), window
-    )
-
-
-def _derive(key: Secret, info: bytes) -> bytes:
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(key.reveal())
+async def _nobody_is_missed(kind: str, ids: pa.StringArray) -> None:
+    """No log took the place of an earlier one."""

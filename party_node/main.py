@@ -17,6 +17,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import pyarrow as pa
+
 from catalog.collaboration import Collaboration, load_collaboration
 from catalog.federation import Party, load_party
 from consent.notices import load_notices
@@ -122,7 +124,7 @@ async def _serve(
     from party_node.console.serve import serving_console
     from party_node.control import serve
     from party_node.desk import Desk
-    from party_node.new_log import carry, set_aside
+    from party_node.new_log import EarlierLogs, set_aside
     from party_node.node import Node
     from party_node.profile import Profile
     from party_node.profile_desk import ProfileDesk
@@ -185,11 +187,19 @@ async def _serve(
     waiter = asyncio.create_task(stop.wait())
     state["doing"] = "recording consents"
 
+    earlier = EarlierLogs(
+        gate,
+        consent_port,
+        data,
+        trust,
+        keys.storage,
+        node.ctx.rights,
+        node.ctx.job_history.renamed,
+    )
+
     async def record() -> None:
         # What people have said counts before what a file says of them.
-        await carry(
-            gate, data, trust, keys.storage, list(party.ids), dataset, node.ctx.job_history.renamed
-        )
+        await earlier.carry({kind: dataset.all_identifiers(kind) for kind in party.ids})
         await import_consents(gate, party)
         await asyncio.to_thread(node.ctx.job_history.prepare)
 
@@ -223,6 +233,7 @@ async def _serve(
     await port.close()
     await consent_port.close()
     node.close()
+    earlier.close()
     witness.close()
     if profile is not None:
         profile.close()
@@ -237,7 +248,12 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
     from party_node.subject_requests import SubjectRequests, serve
 
     assert collaboration.portal is not None
-    ctx = node.ctx
+    ctx, loop = node.ctx, asyncio.get_running_loop()
+
+    def met(kind: str, address: str) -> None:
+        ids = pa.array([address], type=pa.string())
+        asyncio.run_coroutine_threadsafe(ctx.gate.met(kind, ids), loop).result()
+
     requests = SubjectRequests(
         party=ctx.party,
         others=[name for name in collaboration.parties if name != ctx.name],
@@ -247,6 +263,7 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
         history=ctx.job_history,
         loaded_ms=int(ctx.now() * 1000),
         now=time.monotonic,
+        met=met,
     )
     lease = PortalLease(collaboration.portal.card(), keys)
     try:

@@ -6,32 +6,41 @@ Learns: the consent service learns this party's records again, under new pseudon
 
 The copy is what this node has verified, so that also what the old log lost is not lost.  Records
 keep their ids, times and order; their pseudonyms are made for the new log.  Of people who are in
-the table no more nobody can say the new pseudonym, and no row of theirs could be used.
+the table no more nobody can say the new pseudonym; their records wait (party_node.left_behind)
+until the table, a file of consents, the counter or the portal names them, and are said before
+anything else is said of them.  So do what they had asked the company for, and that they were
+erased (party_node.rights_requests).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from consent.log_database import failing_closed
 from consent.port import ConsentPort
 from consent.pseudonyms import Pseudonyms
+from consent.purposes import UNCHANGED, WILDCARD_STATES, Flag
 from consent.records import U8, RecordBatch, joined
 from consent.replica import Replica
 from consent.subjects import SubjectIndex
 from consent.trust import Trust, base_of
-from party_node.consent_gate import REPLICA, NodeGate, replica_at
-from party_node.row_subjects import Identifiers, tokens_of
+from party_node.consent_gate import NodeGate
+from party_node.left_behind import PATTERN, LeftBehind
+from party_node.own_copy import REPLICA, replica_at
+from party_node.rights_requests import RightsRequests
 from protocol.secret import Secret
 
 _OLD = ".old.sqlite"
+_SETS = np.uint8(Flag.OBJECTED | Flag.RESTRICTED)
 Prefixes = npt.NDArray[np.uint64]
 
 
@@ -61,58 +70,134 @@ async def set_aside(
     path.replace(folder / f"{path.stem}.{base_of(head.origin)}{_OLD}")
 
 
-def waiting(folder: Path) -> Path | None:
-    """The copy that was set aside and not yet carried over."""
-    return next(iter(sorted(folder.glob(f"*{_OLD}"))), None)
+@dataclass(frozen=True)
+class EarlierLogs:
+    """What this node knows from logs that are no more, about people not yet met again.
 
-
-async def carry(
-    gate: NodeGate,
-    folder: Path,
-    trust: Trust,
-    storage: Secret,
-    kinds: Sequence[str],
-    identifiers: Identifiers,
-    renamed: Callable[[Prefixes, Prefixes], None],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
-    """Logs what the copy set aside says; before anybody else can say something in the new log.
-
-    kinds, identifiers: of the table.  renamed: `JobHistory.renamed`.  Killed in between, it goes
-    on where it was at the next start.
+    requests: what they had asked for, and of whom was erased.  renamed: `JobHistory.renamed`.
     """
-    path = waiting(folder)
-    if path is None:
-        return
-    now = gate.lookup.pseudonyms
-    old = replica_at(path, now.party, trust, storage)
-    try:
-        head = await asyncio.to_thread(old.head)
-        assert head is not None  # else it would not have been set aside
-        names = await asyncio.to_thread(
-            _Names.of, replace(now, origin=head.origin), now, kinds, identifiers
-        )
-        await asyncio.to_thread(renamed, names.index.prefixes, _prefixes(names.new))
-        await gate.import_records(
-            lambda pseudonyms, log: _missing(names.renamed(_said(old)), log), progress
-        )
-    finally:
-        old.close()
-    path.unlink()  # later erasures would not reach it
+
+    gate: NodeGate
+    port: ConsentPort
+    folder: Path
+    trust: Trust
+    storage: Secret
+    requests: RightsRequests
+    renamed: Callable[[Prefixes, Prefixes], None]
+    _left: dict[str, LeftBehind] = field(default_factory=dict)
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def carry(
+        self,
+        table: Mapping[str, pa.StringArray],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Logs what earlier logs said of the table's people; before anybody else can say something.
+
+        table: by identifier type, nulls where a row has none.  Killed in between, it goes on
+        where it was at the next start.
+        """
+        people = {kind: pc.drop_null(ids) for kind, ids in table.items()}
+        for path in sorted(self.folder.glob(f"*{_OLD}")):
+            await self._carry_copy(path, people, progress)
+        for path in sorted(self.folder.glob(PATTERN)):
+            left = await asyncio.to_thread(LeftBehind, path, self._party, self.storage)
+            self._left[left.origin] = left
+        await self._met(people, progress)
+        self.gate.met = self.met
+
+    async def met(self, kind: str, ids: pa.StringArray) -> None:
+        """Somebody is about to say something of these people, or to ask; canonical, no nulls."""
+        await self._met({kind: ids})
+
+    def close(self) -> None:
+        for left in self._left.values():
+            left.close()
+
+    @property
+    def _party(self) -> str:
+        return self.gate.lookup.pseudonyms.party
+
+    async def _carry_copy(
+        self, path: Path, people: Mapping[str, pa.StringArray], progress: Callable[[int, int], None]
+    ) -> None:
+        """Everything of the copy that was set aside: to the new log, or to what is left behind."""
+        old = replica_at(path, self._party, self.trust, self.storage)
+        try:
+            head = await asyncio.to_thread(old.head)
+            assert head is not None  # else it would not have been set aside
+            await asyncio.to_thread(self.requests.of_earlier_log, head.origin)
+            names = await asyncio.to_thread(self._names, head.origin, people)
+            await self._say(names, lambda: _said(old), progress)
+            await asyncio.to_thread(
+                LeftBehind.keep, self.folder, head.origin, names.others(_said(old)), self._party,
+                self.storage,
+            )  # fmt: skip
+            await asyncio.to_thread(self.renamed, names.index.prefixes, _prefixes(names.new))
+        finally:
+            old.close()
+        path.unlink()  # later erasures would not reach it
+
+    async def _met(
+        self,
+        people: Mapping[str, pa.StringArray],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        async with self._one:
+            origins = await asyncio.to_thread(self.requests.earlier_logs)
+            for origin in sorted({*self._left, *origins}):
+                names = await asyncio.to_thread(self._names, origin, people)
+                if (left := self._left.get(origin)) is not None:
+                    await self._carry_left(left, names, progress)
+                old = names.index.tokens(np.arange(len(names.index)))
+                await asyncio.to_thread(self.requests.renamed, origin, old, names.new)
+
+    async def _carry_left(
+        self, left: LeftBehind, names: _Names, progress: Callable[[int, int], None]
+    ) -> None:
+        if not (names.index.find(left.people.tokens(np.arange(len(left.people)))) >= 0).any():
+            return
+        await self._say(names, left.batches, progress)
+        await asyncio.to_thread(self.renamed, names.index.prefixes, _prefixes(names.new))
+        await asyncio.to_thread(left.forget, names.index)
+        if not len(left.people):
+            left.close()
+            left.remove()
+            del self._left[left.origin]
+
+    async def _say(
+        self, names: _Names, said: Callable[[], Iterable[RecordBatch]],
+        progress: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        old: list[bytes] = []
+
+        def make(_: Pseudonyms, log: Iterable[RecordBatch]) -> RecordBatch:
+            held = names.about(log)
+            under_old = names.index.find(held.subjects) >= 0
+            old.extend(map(bytes, np.unique(held.subjects[under_old], axis=0)))
+            return _missing(names, said(), held)
+
+        await self.gate.import_records(make, progress)
+        for subject in old:  # said again; there nobody who asks for erasure would find it
+            await self.port.erase(subject)
+        if old:
+            await self.gate.sync()
+
+    def _names(self, origin: str, people: Mapping[str, pa.StringArray]) -> _Names:
+        now = self.gate.lookup.pseudonyms
+        return _Names.of(replace(now, origin=origin), now, people)
 
 
 class _Names:
-    """index: the old pseudonyms of the table's people.  new: uint8[n, 32], theirs now."""
+    """index: the old pseudonyms of some people.  new: uint8[n, 32], theirs now."""
 
     def __init__(self, index: SubjectIndex, new: U8) -> None:
         self.index, self.new = index, new
 
     @classmethod
-    def of(
-        cls, old: Pseudonyms, new: Pseudonyms, kinds: Sequence[str], identifiers: Identifiers
-    ) -> _Names:
+    def of(cls, old: Pseudonyms, new: Pseudonyms, people: Mapping[str, pa.StringArray]) -> _Names:
         before, after = (
-            np.concatenate([tokens_of(one, kind, identifiers)[1] for kind in kinds])
+            np.concatenate([one.tokens(kind, ids) for kind, ids in people.items()])
             for one in (old, new)
         )
         index, codes = SubjectIndex.numbering(before)
@@ -121,13 +206,27 @@ class _Names:
         return cls(index, tokens)
 
     def renamed(self, batches: Iterable[RecordBatch]) -> RecordBatch:
-        """The records of the table's people, in their order."""
+        """The records of these people, in their order."""
         found = []
         for batch in batches:
             who = self.index.find(batch.subjects)
             rows = np.flatnonzero(who >= 0)
             found.append(replace(batch.take(rows), subjects=self.new[who[rows]]))
         return joined(found)
+
+    def about(self, log: Iterable[RecordBatch]) -> RecordBatch:
+        """Their records, under pseudonyms of either log."""
+        now = SubjectIndex(self.new)
+        found = []
+        for batch in log:
+            theirs = (now.find(batch.subjects) >= 0) | (self.index.find(batch.subjects) >= 0)
+            found.append(batch.take(np.flatnonzero(theirs)))
+        return joined(found)
+
+    def others(self, batches: Iterable[RecordBatch]) -> Iterable[RecordBatch]:
+        """The records of everybody else."""
+        for batch in batches:
+            yield batch.take(np.flatnonzero(self.index.find(batch.subjects) < 0))
 
 
 def _said(old: Replica) -> Iterable[RecordBatch]:
@@ -136,22 +235,43 @@ def _said(old: Replica) -> Iterable[RecordBatch]:
     yield from old.overlaid()
 
 
-def _missing(batch: RecordBatch, log: Iterable[RecordBatch]) -> RecordBatch:
-    """Each record once, without those that the new log has.
+def _missing(names: _Names, said: Iterable[RecordBatch], held: RecordBatch) -> RecordBatch:
+    """Each record once, under the new pseudonyms, without those that the new log has.
 
-    A denial at the counter may be there under its old pseudonym, which no row has: before the
-    owner's word this node sent it to a service that was no longer the one it knew.  It is said
-    again under an id that is the same at every try.
+    held: what the new log says of these people.  Something may be there under an old pseudonym,
+    which no row has: a denial at the counter or in the portal, before the owner's word.  It is
+    said again under an id that is the same at every try.
     """
-    held = joined(list(log))
+    batch = names.renamed([*said, held])
     clash = np.isin(_key(batch.record_ids), _key(held.record_ids)) & ~_within(batch, held)
-    ids = batch.record_ids.copy()
+    taken = _key(batch.record_ids[clash])
+    ids, previous = batch.record_ids.copy(), batch.previous.copy()
     ids[clash, -1] ^= 1
-    batch = replace(batch, record_ids=ids)
+    previous[np.isin(_key(previous), taken), -1] ^= 1
+    batch = replace(batch, record_ids=ids, previous=previous)
     _, first = np.unique(_key(ids), return_index=True)
     once = np.zeros(len(ids), dtype=bool)
     once[first] = True
-    return batch.take(np.flatnonzero(once & ~_within(batch, held)))
+    batch = _after(batch.take(np.flatnonzero(once)), held)
+    return batch.take(np.flatnonzero(~_within(batch, held)))
+
+
+def _after(batch: RecordBatch, held: RecordBatch) -> RecordBatch:
+    """Of people of whom the new log has heard already only the earlier no: what they said since
+    must not be outdone by an older yes, and a no that it may have ended is asked about again."""
+    since = held.take(np.flatnonzero(~np.isin(_key(held.record_ids), _key(batch.record_ids))))
+    heard = np.isin(_key(batch.subjects), _key(since.subjects))
+    no = np.isin(batch.states, [int(state) for state in WILDCARD_STATES])
+    against = (batch.states == UNCHANGED) & (batch.flags < Flag.OBJECTION_ENDED)
+    kept = np.flatnonzero(~heard | no | against)
+    batch, heard = batch.take(kept), heard[kept]
+    # They follow what was left out, so each begins a chain of its own.
+    return replace(
+        batch,
+        flags=np.where(heard, batch.flags & _SETS, batch.flags),
+        revisions=np.where(heard, np.uint32(1), batch.revisions),
+        previous=np.where(heard[:, np.newaxis], np.uint8(0), batch.previous),
+    )
 
 
 def _within(batch: RecordBatch, held: RecordBatch) -> npt.NDArray[np.bool_]:

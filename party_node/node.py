@@ -98,10 +98,12 @@ class Node:
         evidence = EvidenceStore(folder / EVIDENCE_FILE)
 
         def forget(subjects: U8, records: Sequence[bytes]) -> None:
+            ctx.rights.erased(gate.lookup.with_others(subjects))
             history.forget(subjects)
             evidence.erase(records)
 
         gate.when_erased(forget)
+        gate.were_erased = ctx.rights.were_erased
         runner = Runner(
             party=party.name,
             port=port,

@@ -18,14 +18,15 @@ import pyarrow as pa
 
 from consent.gate import RowSubjects
 from consent.pseudonyms import Pseudonyms
-from consent.records import SUBJECT_BYTES
+from consent.records import SUBJECT_BYTES, U8
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Found:
-    """subjects: tokens that this person speaks for; none: not in the table.  rows: ascending."""
+    """subjects: tokens that this person speaks for.  rows: ascending; none: not in the table,
+    where the token may still be one that something is kept of."""
 
     subjects: tuple[bytes, ...]
     rows: Rows
@@ -36,7 +37,7 @@ class Found:
         return len(self.rows) > 1
 
     def __repr__(self) -> str:
-        return f"Found(known={bool(self.subjects)})"
+        return f"Found(known={bool(len(self.rows))})"
 
 
 NOBODY = Found((), np.zeros(0, np.int64))
@@ -56,7 +57,7 @@ class PersonLookup:
     def of_subject(self, subject: bytes) -> Found:
         code = self._code(subject)
         if code < 0:
-            return NOBODY
+            return Found((subject,), NOBODY.rows)
         rows = self._rows(code)
         if len(rows) != 1:
             return Found((subject,), rows)
@@ -64,6 +65,11 @@ class PersonLookup:
         codes = [c for c in others if c >= 0 and c != code and len(self._rows(c)) == 1]
         tokens = self.subjects.index.tokens(np.array(codes, dtype=np.int64))
         return Found((subject, *(token.tobytes() for token in tokens)), rows)
+
+    def with_others(self, subjects: U8) -> U8:
+        """uint8[n, 32]: these tokens, and all that each of these people speaks for."""
+        found = [token for one in subjects for token in self.of_subject(one.tobytes()).subjects]
+        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, SUBJECT_BYTES)
 
     def rows_of(self, subjects: Sequence[bytes]) -> Rows:
         """Every row that carries one of the tokens, ascending."""

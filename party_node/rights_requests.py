@@ -4,22 +4,29 @@ Who runs it: every node, in its own SQLite file; the owner reads and settles the
 the node's 0600 socket.  Learns: the party, its own customers' requests.
 
 A request names its person by a keyed digest, so that it can be shown to them again after their
-token was erased, and by row numbers, so that the owner finds the row.
+token was erased, and by row numbers, so that the owner finds the row.  So is kept of whom the
+records were erased: the log says nothing of them any more, and a list would permit anew.
+
+Digests are of pseudonyms, which are others in a log that took the place of an old one: whoever
+is met again (party_node.new_log) gets theirs made anew.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from consent import column_sql
 from consent.portal.port import FileRequest, Ticket
+from consent.records import SUBJECT_BYTES, U8
 from protocol.errors import BadInput
 from protocol.secret import Secret
 
@@ -27,6 +34,7 @@ from protocol.secret import Secret
 DAYS_TO_ANSWER = 15
 MAX_OPEN = 50  # of one person
 _DAY_MS = 86_400_000
+_WORD = "S32"
 _META = sa.MetaData()
 _REQUESTS = sa.Table(
     "rights_requests",
@@ -41,6 +49,18 @@ _REQUESTS = sa.Table(
     sa.Column("filed_ms", sa.Integer, nullable=False),
     sa.Column("changed_ms", sa.Integer, nullable=False),
     sa.Column("answer", sa.Text, nullable=False),
+)
+_ERASED = sa.Table(
+    "erased_people",
+    _META,
+    sa.Column("person", sa.LargeBinary, primary_key=True),
+)
+# Digests of pseudonyms of a log that is no more, until their people are met again.
+_EARLIER = sa.Table(
+    "people_of_earlier_logs",
+    _META,
+    sa.Column("origin", sa.Text, primary_key=True),
+    sa.Column("person", sa.LargeBinary, primary_key=True),
 )
 
 
@@ -102,6 +122,9 @@ class RightsRequests:
             if still_open >= MAX_OPEN:
                 raise TooMany
             db.execute(_REQUESTS.insert().values(**values))
+            if request.right == "erase":
+                # Also where the ledger's word of it comes late or never.
+                _keep_erased(db, [self._person(subject) for subject in request.subjects])
 
     def of_person(self, subjects: Sequence[bytes]) -> tuple[Ticket, ...]:
         """The newest first."""
@@ -118,6 +141,67 @@ class RightsRequests:
                        row.filed_ms + DAYS_TO_ANSWER * _DAY_MS, row.answer)
                 for row in found
             )  # fmt: skip
+
+    # -- who was erased --------------------------------------------------------------------
+
+    def erased(self, subjects: U8) -> None:
+        """Keeps whose records were erased; a second time changes nothing.  uint8[n, 32]."""
+        with self._engine.begin() as db:
+            _keep_erased(db, list(map(bytes, self._people(subjects))))
+
+    def were_erased(self, subjects: U8) -> npt.NDArray[np.bool_]:
+        """bool[n]: of whom no list may permit anything again."""
+        with self._engine.connect() as db:
+            kept = db.execute(sa.select(_ERASED.c.person)).scalars().all()
+        if not kept:
+            return np.zeros(len(subjects), np.bool_)
+        found: npt.NDArray[np.bool_] = np.isin(
+            _words(self._people(subjects)), np.array(kept, _WORD)
+        )
+        return found
+
+    # -- new logs --------------------------------------------------------------------------
+
+    def of_earlier_log(self, origin: str) -> None:
+        """Everybody of whom something is kept is known by a pseudonym of the log `origin`, which
+        is no more, or of one before it.  A second time changes nothing."""
+        with self._engine.begin() as db:
+            earlier = db.execute(sa.select(_EARLIER)).all()
+            if origin in {row.origin for row in earlier}:
+                return
+            there = {row.person for row in earlier}
+            people = sa.union(sa.select(_REQUESTS.c.person), sa.select(_ERASED.c.person))
+            new = [
+                {"origin": origin, "person": person}
+                for person in db.execute(people).scalars()
+                if person not in there
+            ]
+            if new:
+                db.execute(_EARLIER.insert(), new)
+
+    def earlier_logs(self) -> list[str]:
+        """The logs of which people were not met again."""
+        with self._engine.connect() as db:
+            return list(db.execute(sa.select(_EARLIER.c.origin).distinct()).scalars())
+
+    def renamed(self, origin: str, old: U8, new: U8) -> None:
+        """The same people's pseudonyms in the log `origin` and in the one of now, uint8[n, 32]."""
+        with self._engine.connect() as db:
+            known = db.execute(sa.select(_EARLIER.c.person).filter_by(origin=origin))
+            waiting = np.array(list(known.scalars()), _WORD)
+        if not len(waiting):
+            return
+        before = self._people(old)
+        (met,) = np.nonzero(np.isin(_words(before), waiting))
+        pairs = zip(map(bytes, before[met]), map(bytes, self._people(new[met])), strict=True)
+        with self._engine.begin() as db:
+            for was, is_now in dict(pairs).items():
+                db.execute(
+                    _REQUESTS.update().where(_REQUESTS.c.person == was).values(person=is_now)
+                )
+                if db.execute(_ERASED.delete().where(_ERASED.c.person == was)).rowcount:
+                    _keep_erased(db, [is_now])
+                db.execute(_EARLIER.delete().where(_EARLIER.c.person == was))
 
     # -- for the owner ---------------------------------------------------------------------
 
@@ -150,7 +234,23 @@ class RightsRequests:
                 )
 
     def _person(self, subject: bytes) -> bytes:
-        return hmac.digest(self._key.reveal(), subject, "sha256")
+        row = np.frombuffer(subject, np.uint8).reshape(1, SUBJECT_BYTES)
+        return bytes(self._people(row)[0])
+
+    def _people(self, subjects: U8) -> U8:
+        return column_sql.macs(self._key.reveal(), subjects)
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def _keep_erased(db: sa.Connection, people: Sequence[bytes]) -> None:
+    new = [{"person": person} for person in people]
+    if new:
+        db.execute(_ERASED.insert().prefix_with("OR IGNORE"), new)
+
+
+def _words(digests: U8) -> npt.NDArray[np.bytes_]:
+    """Each digest as one value.  All are of one length, so padding hides nothing."""
+    found: npt.NDArray[np.bytes_] = np.ascontiguousarray(digests).view(_WORD).ravel()
+    return found

@@ -36,7 +36,7 @@ from consent.portal.port import (
     Uses,
 )
 from consent.purposes import CATEGORIES, PURPOSES
-from party_node.person_lookup import Found, PersonLookup, Rows
+from party_node.person_lookup import NOBODY, Found, PersonLookup, Rows
 from party_node.rights_requests import RightsRequests, TooMany
 from protocol.defects import defect
 from protocol.errors import AssentError
@@ -69,7 +69,8 @@ class History(Protocol):
 class SubjectRequests:
     """others: the other parties.  loaded_ms: when the table was read.  now: monotonic seconds.
 
-    history: None while this node keeps no access history; then it says so.
+    history: None while this node keeps no access history; then it says so.  met: told of whom
+    somebody asks, by type and canonical address, before an answer is looked for.
     """
 
     party: Party
@@ -80,6 +81,7 @@ class SubjectRequests:
     history: History | None
     loaded_ms: int
     now: Callable[[], float]
+    met: Callable[[str, str], None] = lambda kind, address: None
     _finds: deque[float] = field(default_factory=deque)
 
     def answer(self, question: Question) -> Answer:
@@ -108,10 +110,9 @@ class SubjectRequests:
         if len(self._finds) >= FINDS_PER_HOUR:
             return NotAnswered("too_many_requests")
         self._finds.append(now)
-        if question.subject:
-            found = self.lookup.of_subject(question.subject)
-        else:
-            found = self._by_address(question)
+        found = self._found(question)
+        if found.subjects and not len(found.rows):
+            return Person(found.subjects, self.lookup.pseudonyms.version, absent=True)
         policy = self.party.policy
         held = {attribute.category for attribute in self.party.attributes.values()}
         return Person(
@@ -123,13 +124,18 @@ class SubjectRequests:
             tuple(c for c in CATEGORIES if c in held),
         )
 
-    def _by_address(self, question: Find) -> Found:
+    def _found(self, question: Find) -> Found:
+        """With a token and no rows for somebody who may have been a customer once."""
+        if subject := question.subject:
+            return self.lookup.of_subject(subject)
         # The same work whether or not anybody has it: one token, one search.
         region = self.party.default_region
         canonical = canonicalise(question.kind, question.address, region)
-        known = question.kind in self.party.ids and canonical is not None
-        found = self.lookup.of_address(question.kind, canonical or "")
-        return found if known else Found((), found.rows[:0])
+        if question.kind in self.party.ids and canonical is not None:
+            self.met(question.kind, canonical)
+            return self.lookup.of_address(question.kind, canonical)
+        self.lookup.of_address(question.kind, "")
+        return NOBODY
 
     def _tags(self, row: int) -> tuple[Tag, ...]:
         values = self.table.words_of_row(row)

@@ -13,6 +13,7 @@ from catalog.collaboration import Endpoint
 from consent.ledger import Ledger, Places
 from consent.local import LocalConsent
 from consent.log_writer import Cosigner, Pace
+from consent.replaced import Replaced
 from consent.trust import AUDITOR, Trust, witness_signer
 from consent.witness import Witness
 from protocol.identity import Keys, create_keys
@@ -65,11 +66,13 @@ class Stand:
 def _ledger(
     folder: Path, consent: Keys, trust: Trust, cosigners: Mapping[str, Cosigner],
     clock: Callable[[], float], keys: Mapping[str, Keys], pace: Pace = QUICK,
+    replaced: Replaced | None = None,
 ) -> Ledger:  # fmt: skip
     parties = [name for name in keys if name != AUDITOR]
     return Ledger(
-        Places.in_folder(folder), consent, trust, parties, cosigners, clock, os.urandom, pace
-    )
+        Places.in_folder(folder), consent, trust, parties, cosigners, clock, os.urandom, pace,
+        replaced,
+    )  # fmt: skip
 
 
 def stand(

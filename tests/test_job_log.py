@@ -286,3 +286,8 @@ async def test_erasing_a_person_erases_their_row_from_the_jobs(tmp_path):
         assert history.uses(found.rows) == []
         rows = gate.eligible("audience_insight", ["shop"], ["content"]).rows
         assert person not in rows
+        # Their row is still in the table, and `consents: all` still says all.
+        await world.stop_node("media")
+        await world.start_node("media")
+        again = world.gates["media"].eligible("audience_insight", ["shop"], ["content"]).rows
+        assert again == rows

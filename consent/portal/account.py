@@ -20,6 +20,7 @@ from consent.purposes import PURPOSES
 from consent.records import RecordBatch
 from protocol.errors import AssentError
 
+OTHER = "other"  # what stands for every value of a label that is too rare to be told apart
 MAX_EVENTS = 100  # on a page; the access file has all
 
 
@@ -34,6 +35,7 @@ class Card:
     events: list[Said] = field(default_factory=list)
     more: int = 0
     problem: str = ""
+    hidden: bool = False  # what is permitted here is not known now
 
     @property
     def on(self) -> int:
@@ -54,7 +56,8 @@ async def permissions(visit: Visit) -> Response:
     cards = await asyncio.gather(*(_permission_card(visit, n, who) for n, who in people.items()))
     return visit.page(
         "permissions.html", tab="permissions", cards=cards, notice_of=portal.notice_of,
-        allowed=sum(card.on for card in cards), silent=sorted(person.silent),
+        allowed=sum(card.on for card in cards), hidden=any(card.hidden for card in cards),
+        silent=sorted(person.silent),
         unknown=[n for n, who in person.people.items() if not who.subjects],
     )  # fmt: skip
 
@@ -76,7 +79,7 @@ async def _permission_card(visit: Visit, party: str, who: Person) -> Card:
             visit.portal.said(party, who), visit.portal.recall(visit.person, party, Uses)
         )
     except AssentError:
-        card.problem = "problem_ledger"
+        card.problem, card.hidden = "problem_ledger", True
         return card
     card.rows = rows(who, said, visit.portal.now_ms())
     if isinstance(used, str):
@@ -161,6 +164,8 @@ async def data(visit: Visit) -> Response:
             return visit.t("value_none")
         if tag.kind == "flag" and tag.value in ("true", "false"):
             return visit.t(f"value_{tag.value}")
+        if tag.kind == "label" and tag.value == OTHER:
+            return visit.t("value_other")
         return tag.value
 
     def source(tag: Tag) -> str:

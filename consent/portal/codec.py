@@ -80,7 +80,7 @@ def answer_to_pb(id: bytes, answer: Answer) -> pb.PortalAnswer:
             pb.PortalPerson(
                 subjects=answer.subjects, key_version=answer.key_version, shared=answer.shared,
                 purposes=answer.purposes, recipients=answer.recipients,
-                categories=answer.categories,
+                categories=answer.categories, absent=answer.absent,
             )
         )  # fmt: skip
     elif isinstance(answer, Tags):
@@ -102,7 +102,7 @@ def answer_from_pb(message: pb.PortalAnswer) -> tuple[bytes, Answer]:
         p = message.person
         return id, Person(
             tuple(p.subjects), p.key_version, p.shared, tuple(p.purposes), tuple(p.recipients),
-            tuple(p.categories),
+            tuple(p.categories), p.absent,
         )  # fmt: skip
     if name == "tags":
         return id, Tags(

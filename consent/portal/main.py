@@ -34,6 +34,8 @@ from protocol.errors import BadInput, Failed
 from protocol.identity import Keys
 from protocol.transport import hub, tls
 
+# Somebody waits before a page; the log itself waits 5 s for its witnesses.
+LEDGER_SECONDS = 8.0
 _log = logging.getLogger("assent.portal")
 
 
@@ -66,7 +68,7 @@ def run(
     @asynccontextmanager
     async def both(keys: Keys, address: str) -> AsyncIterator[int]:
         questions = Questions(collaboration.parties, os.urandom)
-        ledger = PortalClient(collaboration.consent.card(), keys)
+        ledger = PortalClient(collaboration.consent.card(), keys, LEDGER_SECONDS)
         try:
             async with serving(questions, collaboration, keys, address) as port:
                 portal = assemble(collaboration, keys, settings, outbox, questions, ledger, listen)

@@ -66,7 +66,8 @@ class Row:
     """One purpose and recipient.  on: the categories that are permitted now.
 
     categories: all that the row speaks of.  since_ms, until_ms: 0 when there is none.
-    said: the state of the last event, NO_RECORD when the person was never asked.
+    said: the state of the last event, NO_RECORD when the person was never asked.  channel: how it
+    came, "" when there is none.
     outdated: it was allowed under a text that has changed in substance since.
     """
 
@@ -79,6 +80,7 @@ class Row:
     said: int
     objected: bool
     outdated: bool = False
+    channel: str = ""
     used_ms: int = 0
 
     @property
@@ -159,7 +161,7 @@ def _row(
     return Row(
         purpose, recipient, ordered, on, last.time_ms, min(ends, default=0) if on else 0,
         last.state, any(one.objected for one in judged.values()),
-        any(one.outdated for one in judged.values()),
+        any(one.outdated for one in judged.values()), last.channel,
     )  # fmt: skip
 
 
@@ -171,6 +173,7 @@ class _Judged:
     objected: bool
     outdated: bool
     permits: bool
+    channel: str = ""
 
 
 def _judge(cell: Cell, said: Sequence[Said], now_ms: int) -> _Judged:
@@ -197,7 +200,8 @@ def _judge(cell: Cell, said: Sequence[Said], now_ms: int) -> _Judged:
     outdated = any(one.outdated and _state_now(one, now_ms) in PERMITTING for one in last.values())
     permits = state in PERMITTING and not (against or outdated or any(restricted.values()))
     until = strictest.valid_until_ms
-    return _Judged(state, strictest.time_ms, until, against, outdated, permits)
+    how = strictest.channel
+    return _Judged(state, strictest.time_ms, until, against, outdated, permits, how)
 
 
 def _state_now(said: Said, now_ms: int) -> int:

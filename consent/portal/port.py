@@ -97,6 +97,7 @@ class Person:
     """Somebody at one party; no subjects: the party does not know the address.
 
     shared: the address stands in several rows, so the node shows no tags of it.
+    absent: no row has the address; the token is for what ledger and node still keep of it.
     purposes, recipients, categories: what this party may ask about.
     """
 
@@ -106,9 +107,11 @@ class Person:
     purposes: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    absent: bool = False
 
     def __post_init__(self) -> None:
         _check_subjects(self.subjects)
+        _check(not self.absent or len(self.subjects) == 1)
         _check(0 < self.key_version < 1 << 16)
         _check(set(self.purposes) <= set(PURPOSES) and set(self.categories) <= set(CATEGORIES))
         _check(len(self.recipients) <= MAX_ITEMS and all(0 < len(r) <= 64 for r in self.recipients))

@@ -27,6 +27,7 @@ from consent.portal.port import (
     Person,
     Question,
     ReadTags,
+    ReadTickets,
     ReadUses,
     Tags,
     Uses,
@@ -109,15 +110,28 @@ class Portal:
         """Looks `person` up at one party; whether it knows them."""
         answer = await self.ask(party, question)
         person.silent.discard(party)
-        if isinstance(answer, Person):
-            person.people[party] = answer
-            return bool(answer.subjects)
+        try:
+            if isinstance(answer, Person):
+                if answer.absent and not await self._is_kept(party, answer):
+                    answer = Person()
+                person.people[party] = answer
+                return bool(answer.subjects)
+        except AssentError as error:
+            _log.warning("%s: %s", party, error.info.code)
         person.silent.add(party)
         return False
+
+    async def _is_kept(self, party: str, who: Person) -> bool:
+        """Whether there is anything about somebody who is in the party's table no more."""
+        if await self.said(party, who):
+            return True
+        return bool(getattr(await self.ask(party, ReadTickets(who.subjects)), "items", ()))
 
     async def recall(self, person: SignedIn, party: str, kind: type[Wanted]) -> Wanted | str:
         """Tags or uses from the party's node, some seconds old at most; else what is wrong."""
         who = person.people[party]
+        if who.absent:
+            return "problem_absent"
         if kind is Tags and who.shared:
             return "problem_shared"
         kept = person.kept.get((party, kind.__name__))

@@ -10,6 +10,7 @@ import asyncio
 import csv
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -36,10 +37,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 async def show(visit: Visit) -> Response:
-    return await _page(visit)
+    query = visit.request.query_params
+    asked = {"right": "correct" if "tag" in query else ""}
+    return await _page(
+        visit, {"party": query.get("party", ""), "tag": query.get("tag", "")} | asked
+    )
 
 
-async def _page(visit: Visit, status: int = 200) -> Response:
+async def _page(visit: Visit, typed: Mapping[str, str], problem: str = "") -> Response:
+    """typed: what stands in the form.  problem: key of the words at the tag's field."""
     people = known(visit)
     answers = await asyncio.gather(
         *(visit.portal.ask(n, ReadTickets(who.subjects)) for n, who in people.items())
@@ -54,12 +60,11 @@ async def _page(visit: Visit, status: int = 200) -> Response:
         if kept is not None and isinstance(kept[1], Tags):
             tags |= {tag.attribute for tag in kept[1].items}
     tickets.sort(key=lambda pair: -pair[1].filed_ms)
-    query = visit.request.query_params
-    chosen = query.get("party", "")
     return visit.page(
-        "rights.html", status=status, tab="rights", parties=list(people), cards=cards,
-        tickets=tickets, tags=sorted(tags), chosen_party=chosen if chosen in people else "",
-        chosen_tag=query.get("tag", "")[:64], chosen_right="correct" if "tag" in query else "",
+        "rights.html", status=422 if problem else 200, tab="rights", parties=list(people),
+        cards=cards, tickets=tickets, tags=sorted(tags), chosen_party=typed["party"],
+        chosen_tag=typed["tag"][:64], chosen_right=typed["right"],
+        words=typed.get("words", ""), problem=problem,
     )  # fmt: skip
 
 
@@ -69,8 +74,8 @@ async def file(visit: Visit) -> Response:
     right = visit.field("right", ("correct", "hide", "object"))
     tag, words = visit.field("tag", limit=64).strip(), visit.field("words", limit=MAX_WORDS)
     if right != "object" and not tag:
-        visit.say("missing_tag", tone="bad")
-        return await _page(visit, 422)
+        typed = {"party": party, "right": right, "tag": "", "words": words}
+        return await _page(visit, typed, "missing_tag")
     who = people[party]
     if right == "object":
         said = await portal.said(party, who)

@@ -202,6 +202,8 @@ async def _guarded(handler: Handler, visit: Visit, private: bool) -> Response:
     visit.cookie = request.cookies.get(portal.cookie_name, "")[:128]
     visit.session = portal.sessions.find(visit.cookie) if visit.cookie else None
     if private:
+        if visit.session is None and (visit.cookie or request.method == "POST"):
+            visit.say("session_ended", tone="warn")
         _ = visit.person
     # 3. A form comes from a page that this session was shown.
     if request.method == "POST":

@@ -36,7 +36,8 @@ WORDS = {
     "address_hint": "Use one that the companies have of you. We send a code to it.",
     "send_code": "Send me a code",
     "promise_title": "What you can rely on",
-    "promise_off": "Everything is off until you turn it on.",
+    "promise_off": "This page turns nothing on by itself, and shows what a company says you "
+    "allowed elsewhere.",
     "promise_undo": "Taking back is one click, like giving.",
     "promise_forget": "We forget who you are when you sign out.",
     "enter_title": "Enter your code",
@@ -54,10 +55,13 @@ WORDS = {
     "mail_subject": "Your sign-in code: {code}",
     "mail_text": "Your sign-in code is {code}\n\nIt is valid for 10 minutes. Nobody from any "
     "company will ever ask you for it.\nIf you did not ask for a code, do nothing.\n",
+    "session_ended": "Your session has ended. Nothing was changed; please sign in again.",
     "signed_out": "You are signed out. Everything this page knew about you is forgotten.",
     # permissions
-    "permissions_lead": "Permissions that are on now: {count}. Everything is off until you turn "
-    "it on; you can take back any of it at any time.",
+    "permissions_lead": "Permissions that are on now: {count}. You can take back any of it at "
+    "any time. This page turns nothing on by itself; what came from elsewhere says so.",
+    "permissions_hidden": "Not all of your permissions can be shown right now. Withdrawing may "
+    "work all the same.",
     "withdraw_all": "Withdraw all",
     "withdraw_all_what": "Turns off every permission at every company here, now and for "
     "recipients that join later.",
@@ -96,12 +100,14 @@ WORDS = {
     "more than 60 seconds from now.",
     "all_withdrawn_pending": "Everything is withdrawn and recorded at: {parties}. It counts from "
     "now on; the independent confirmation follows.",
-    "not_withdrawn_at": "This could not be recorded at: {parties}. Please try again in a moment; "
-    "nothing changed there.",
+    "not_withdrawn_at": "No confirmation came from: {parties}. Please try again in a moment; "
+    "withdrawing twice does no harm.",
     "problem_silent": "{party} does not answer right now. Please try again later.",
     "problem_ledger": "The ledger does not answer right now, so what you allowed at {party} "
     "cannot be shown. Please try again later.",
     "problem_not_kept": "{party} cannot answer this yet. Please ask there directly.",
+    "problem_absent": "{party} has no record of you in its table any more. What was decided and "
+    "asked for is still here: see “History and receipts” and “My rights”.",
     "problem_shared": "Several customers of {party} share this address, so nothing personal is "
     "shown here. Please ask at {party} directly.",
     # data
@@ -111,11 +117,12 @@ WORDS = {
     "source_table": "the company's customer table",
     "correct_or_hide": "Correct or hide",
     "value_none": "nothing known",
+    "value_other": "something else",
     "value_true": "yes",
     "value_false": "no",
     # uses
     "uses_lead": "Each entry says that your record was among the inputs of a computation. What "
-    "came out are totals about groups; nobody learned whether you were counted.",
+    "was released are totals about groups.",
     "no_uses": "Your record at {party} has not been used.",
     "use_sentence": "{requester} asked; your record at {party} was among the inputs.",
     "outcome_running": "It is still running.",
@@ -238,8 +245,9 @@ WORDS = {
     "error_large": "That was too much data. Nothing was changed.",
     "error_missing": "There is no such page.",
     "error_often": "That was too often. Please wait a while and try again.",
-    "error_unavailable": "A computer that is needed does not answer. Nothing was changed. Please "
-    "try again in a moment.",
+    "error_unavailable": "A computer that is needed does not answer. Please try again in a "
+    "moment. If you were changing something, look first whether it was recorded; doing it twice "
+    "does no harm.",
     "error_refused": "{party} refused this. Nothing was changed.",
     "error_ours": "Something broke on our side. Nothing more was recorded. Please try again.",
     "error_sign_in": "Signing in through {party} did not work. Please use a code, or try again.",

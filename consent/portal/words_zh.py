@@ -32,7 +32,7 @@ WORDS = {
     "address_hint": "请填写您留给这些公司的联系方式，我们会向它发送验证码。",
     "send_code": "发送验证码",
     "promise_title": "我们的承诺",
-    "promise_off": "所有授权默认关闭，由您打开。",
+    "promise_off": "本页不会自行打开任何授权；公司称您在别处给过的授权，这里如实列出。",
     "promise_undo": "撤回和授权一样，只需点一下。",
     "promise_forget": "您退出后，我们不再记得您是谁。",
     "enter_title": "输入验证码",
@@ -47,12 +47,15 @@ WORDS = {
     "mail_subject": "您的登录验证码：{code}",
     "mail_text": "您的登录验证码是 {code}\n\n10 分钟内有效。任何公司的人员都不会向您索要验证码。\n"
     "如果不是您本人操作，请忽略本消息。\n",
+    "session_ended": "会话已结束，没有作任何更改，请重新登录。",
     "signed_out": "您已退出。本页已忘记与您有关的一切。",
-    "permissions_lead": "目前已打开的授权：{count} 项。所有授权默认关闭，由您打开，也可随时撤回。",
+    "permissions_lead": "目前已打开的授权：{count} 项，您可以随时撤回任何一项。"
+    "本页不会自行打开授权；来自别处的授权会注明来源。",
+    "permissions_hidden": "目前无法显示您的全部授权，但仍可以尝试撤回。",
     "withdraw_all": "全部撤回",
     "withdraw_all_what": "关闭您在这里所有公司的全部授权，包括对今后加入的接收方。",
-    "how_fast": "记录之后 60 秒内不再开始新的使用；如果某家公司的计算机断开连接，它会在 5 分钟内"
-    "自行停止。已经交出的群体汇总数字无法收回。",
+    "how_fast": "最迟在记录 60 秒后，不再开始任何新的使用；"
+    "如果某家公司的计算机断开连接，它会在 5 分钟内自行停止。已经交出的群体汇总数字无法收回。",
     "withdraw_party": "撤回在 {party} 的全部授权",
     "notice_summary": "在 {party} 打开授权意味着同意什么（第 {version} 版）",
     "card_count": "已打开 {on} 项，共 {all} 项",
@@ -76,15 +79,17 @@ WORDS = {
     "party_silent": "{party} 目前没有响应，它的卡片可能不完整。",
     "again": "重试",
     "given_now": "已打开并记录。您可以随时在这里撤回。",
-    "withdrawn_now": "已撤回并记录。60 秒内不再开始新的使用；"
+    "withdrawn_now": "已撤回并记录。最迟 60 秒后，不再开始任何新的使用；"
     "断开连接的计算机会在 5 分钟内自行停止。",
     "withdrawn_pending": "已撤回并记录，从现在起生效；独立见证随后完成，凭证届时齐全。",
-    "all_withdrawn_now": "已全部撤回并记录：{parties}。60 秒内不再开始新的使用。",
+    "all_withdrawn_now": "已全部撤回并记录：{parties}。最迟 60 秒后，不再开始任何新的使用。",
     "all_withdrawn_pending": "已全部撤回并记录：{parties}。从现在起生效，独立见证随后完成。",
-    "not_withdrawn_at": "未能记录：{parties}。请稍后重试，那里没有任何改变。",
+    "not_withdrawn_at": "未收到以下公司账本的确认：{parties}。请稍后重试，重复撤回没有坏处。",
     "problem_silent": "{party} 目前没有响应，请稍后再试。",
     "problem_ledger": "账本目前没有响应，无法显示您在 {party} 的授权，请稍后再试。",
     "problem_not_kept": "{party} 暂时无法提供此项信息，请直接向其查询。",
+    "problem_absent": "{party} 的数据表中已没有您的记录。"
+    "以往的决定和请求仍在“记录与凭证”和“我的权利”中。",
     "problem_shared": "{party} 有多位客户共用这个地址，因此这里不显示个人信息。"
     "请直接向 {party} 查询。",
     "data_lead": "直接来自各公司自己的计算机，只给您看。",
@@ -93,10 +98,10 @@ WORDS = {
     "source_table": "该公司的客户表",
     "correct_or_hide": "更正或隐藏",
     "value_none": "未知",
+    "value_other": "其他",
     "value_true": "是",
     "value_false": "否",
-    "uses_lead": "每一条表示您的记录曾是某次计算的输入之一。得出的是群体的汇总数字，"
-    "没有人知道您是否被计入。",
+    "uses_lead": "每一条表示您的记录曾是某次计算的输入之一。交出的只是群体的汇总数字。",
     "no_uses": "您在 {party} 的记录没有被使用过。",
     "use_sentence": "由 {requester} 提出；您在 {party} 的记录是输入之一。",
     "outcome_running": "计算仍在进行。",
@@ -209,7 +214,8 @@ WORDS = {
     "error_large": "数据过多。没有任何改变。",
     "error_missing": "没有这个页面。",
     "error_often": "操作过于频繁，请稍后再试。",
-    "error_unavailable": "所需的计算机没有响应。没有任何改变，请稍后重试。",
+    "error_unavailable": "所需的计算机没有响应，请稍后重试。"
+    "如果您正在更改授权，请先查看是否已被记录；重复操作没有坏处。",
     "error_refused": "{party} 拒绝了该操作。没有任何改变。",
     "error_ours": "我们这边出了问题，没有更多内容被记录。请重试。",
     "error_sign_in": "通过 {party} 登录未成功。请使用验证码，或稍后重试。",

@@ -44,17 +44,19 @@ class Zeros:
         later: how many more will be taken soon; those that cost no time are made now.
         """
         with self._lock:
-            if self._random is not random:
+            if self._random != random:
+                self._kept[:] = 0
                 self._kept, self._random = self._kept[:0], random
-            missing = n - len(self._kept)
+            old = self._kept
+            missing = n - len(old)
+            made = old[:0]
             if missing > 0:
                 room = max(-(-missing // LANES), self._threads) * LANES
                 made = self._made(min(room, missing + later), random, progress)
-                self._kept = np.concatenate([self._kept, made])
-            taken = self._kept[:n].copy()
-            self._kept[:n] = 0
-            self._kept = self._kept[n:]
-            return taken
+            both = np.concatenate([old, made])
+            old[:] = made[:] = 0
+            self._kept = both[n:]
+            return both[:n]
 
     def _made(self, n: int, random: RandomBytes, progress: Progress | None) -> Bytes:
         units = self._shared.units(n, random)

@@ -81,20 +81,22 @@ class PortalAnswerReply(_message.Message):
     def __init__(self) -> None: ...
 
 class PortalPerson(_message.Message):
-    __slots__ = ("subjects", "key_version", "shared", "purposes", "recipients", "categories")
+    __slots__ = ("subjects", "key_version", "shared", "purposes", "recipients", "categories", "absent")
     SUBJECTS_FIELD_NUMBER: _ClassVar[int]
     KEY_VERSION_FIELD_NUMBER: _ClassVar[int]
     SHARED_FIELD_NUMBER: _ClassVar[int]
     PURPOSES_FIELD_NUMBER: _ClassVar[int]
     RECIPIENTS_FIELD_NUMBER: _ClassVar[int]
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
     subjects: _containers.RepeatedScalarFieldContainer[bytes]
     key_version: int
     shared: bool
     purposes: _containers.RepeatedScalarFieldContainer[str]
     recipients: _containers.RepeatedScalarFieldContainer[str]
     categories: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, subjects: _Optional[_Iterable[bytes]] = ..., key_version: _Optional[int] = ..., shared: _Optional[bool] = ..., purposes: _Optional[_Iterable[str]] = ..., recipients: _Optional[_Iterable[str]] = ..., categories: _Optional[_Iterable[str]] = ...) -> None: ...
+    absent: bool
+    def __init__(self, subjects: _Optional[_Iterable[bytes]] = ..., key_version: _Optional[int] = ..., shared: _Optional[bool] = ..., purposes: _Optional[_Iterable[str]] = ..., recipients: _Optional[_Iterable[str]] = ..., categories: _Optional[_Iterable[str]] = ..., absent: _Optional[bool] = ...) -> None: ...
 
 class PortalTags(_message.Message):
     __slots__ = ("tags",)

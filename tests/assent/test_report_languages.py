@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from assent import words
+from assent import learns_en, words, words_en
 from assent.errors_zh import ERRORS
 from assent.reader import Reader
 from assent.report import render
@@ -41,6 +41,7 @@ def test_the_catalogues_say_the_same() -> None:
         assert fields(sentence) == fields(chinese[key]), key
     same = {key for key in english if english[key] == chinese[key]}
     assert same <= {"joined", "tgi", "attribute_is"}, "not translated"
+    assert words_en.WORDS.keys().isdisjoint(learns_en.WORDS)
 
 
 def test_every_sentence_is_said_somewhere() -> None:
@@ -131,6 +132,15 @@ def test_values_of_one_title_stay_apart() -> None:
     page = part(render([samples.CROSSTAB | {"cells": cells, "titles": titles}], title="t"), "zh")
     assert "4,711" in page
     assert '<th scope="col">travel</th><th scope="col">rest</th>' in page
+
+
+def test_a_value_without_a_title_among_others_stays_as_it_is() -> None:
+    reader = Reader("en", samples.TITLES)
+    assert [reader.value("media/interest", word) for word in ("travel", "iPhone", "other")] == [
+        "Travel", "iPhone", "Other",
+    ]  # fmt: skip
+    assert Reader("en").value("media/interest", "other") == "other"
+    assert Reader("zh").value("media/interest", "other") == "其他"
 
 
 def test_dates_in_words() -> None:

@@ -124,6 +124,28 @@ def test_a_file_that_names_somebody_first_does_not_undo_what_they_said() -> None
     assert state(log, "ann") == "refused"
 
 
+def test_no_file_permits_anew_for_somebody_who_was_erased() -> None:
+    def gone(tokens: np.ndarray) -> np.ndarray:
+        return (tokens == people("ann")).all(axis=1)
+
+    def listed(stated: Statements, log: list[RecordBatch]) -> RecordBatch:
+        now = int(made.START * 1000)
+        return joined(list(changes(stated, log, 1, now, os.urandom, gone).pieces()))
+
+    rows = [row("ann", "given"), row("ann", "renewed", "bank"), row("bob", "given")]
+    log = [listed(file(rows), [])]
+    assert [state(log, who) for who in ("ann", "bob")] == ["", "given"]
+    log.append(listed(statements_of_everyone(people("ann", "bob"), ["media"]), log))
+    assert [state(log, who) for who in ("ann", "bob")] == ["", "given"]
+    # What the person says again herself counts for what she says it of, and for nothing else.
+    said = made.batch(["x"], "given", made.scope(), channel="portal")
+    log.append(replace(said, subjects=people("ann")))
+    log.append(listed(file(rows), log))
+    assert (state(log, "ann"), state(log, "ann", "bank")) == ("given", "")
+    log.append(listed(file([row("ann", "refused", "bank")]), log))
+    assert state(log, "ann", "bank") == "refused"  # a no is always heard
+
+
 def test_everyone_is_one_record_each_and_a_new_party_gives_nobody_back() -> None:
     everyone = people("ann", "bob", "eve")
     log = [say(statements_of_everyone(everyone, ["media"]), [])]

@@ -96,7 +96,11 @@ def test_a_file_cut_off_is_refused() -> None:
 
 def test_names_are_octets() -> None:
     text = f"witness K\u212a {W['X1']}\nquorum K\u212a\n".encode()
-    assert parse_policy(text).met_by(["K\u212a".encode().decode("latin-1")])
+    assert parse_policy(text).met_by(["K\u212a"])
+    # What is no text is a name all the same, and no other one.
+    text = b"witness \xff " + W["X1"].encode() + b"\nwitness \xc3\xbf "
+    text += W["X2"].encode() + b"\ngroup g all \xff \xc3\xbf\nquorum g\n"
+    assert len(parse_policy(text).witnesses) == 2
 
 
 # -- checkpoints under a policy --------------------------------------------------------------

@@ -72,8 +72,10 @@ def test_submit_watch_list_result(
         for view in states
     )  # fmt: skip
 
-    found = assent("job", "result", job_id, "--node", node, "--json", "--out", tmp_path / "r.json")
+    files = ("--out", tmp_path / "r.json", "--html", tmp_path / "r.html", "--lang", "zh")
+    found = assent("job", "result", job_id, "--node", node, "--json", *files)
     assert found.code == 0
+    assert '<html lang="zh-CN">' in (tmp_path / "r.html").read_text("utf-8")
     result = json.loads(found.out)
     up.made.assert_exact(result)
     # Own counts only: what the provider left out is the provider's own.
@@ -109,9 +111,11 @@ def test_jobs_of_one_file_have_one_exit_code(
 ) -> None:
     file = job(companies.OVERLAP + "---\n" + companies.REFUSED)
     said = assent(
-        "job", "submit", file, "--node", up.root / REQUESTER, "--wait", "--out", tmp_path / "r.json"
-    )
+        "job", "submit", file, "--node", up.root / REQUESTER, "--wait",
+        "--out", tmp_path / "r.json", "--html", tmp_path / "r.html",
+    )  # fmt: skip
     assert said.code == 3
+    assert "Results of 2 jobs" in (tmp_path / "r.html").read_text("utf-8")
     released, refused = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert released["overlap"]["count"] == up.made.expected()[0]
     assert refused["status"] == "refused"
@@ -191,9 +195,10 @@ def test_a_job_of_somebody_else_and_files_that_are_wrong(
     said = assent("job", "list", "--node", tmp_path)
     assert said.code == 2
     assert "no node is running with this data folder" in said.err
-    said = assent("job", "submit", job(companies.OVERLAP), "--out", tmp_path / "x.json")
-    assert said.code == 2
-    assert "--out needs --wait" in said.err
+    for option in ("--out", "--html"):
+        said = assent("job", "submit", job(companies.OVERLAP), option, tmp_path / "x")
+        assert said.code == 2
+        assert f"{option} needs --wait" in said.err
 
 
 def test_status_and_a_withdrawal(up: Up, assent: Assent) -> None:

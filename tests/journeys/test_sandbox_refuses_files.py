@@ -218,6 +218,7 @@ def test_one_line_names_the_file_and_the_fix(name: str, tmp_path: Path, assent: 
         (("--out", "{}/missing/result.json"), "missing/result.json: its folder does not exist"),
         (("--html", "{}/missing/report.html"), "missing/report.html: its folder does not exist"),
         (("--out", "{}"), "is a folder"),
+        (("--lang", "fr"), "'fr' is not a language of reports"),
         (("--keep", "{}"), "holds files that are not of an earlier run"),
         (("--keep", "{}/客户.csv"), "is not a folder"),
         (("--keep", "{}/客户.csv/kept"), "cannot be written"),

@@ -224,6 +224,17 @@ def test_the_stricter_of_two_rows_wins_and_a_no_in_the_log_stands(tmp_path: Path
     run(tmp_path, story)
 
 
+def test_no_list_permits_anew_for_somebody_who_was_erased(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        ann = stand.gate.lookup.of_address("email", "ann@x.example").subjects[0]
+        stand.gate.were_erased = lambda tokens: np.array([bytes(one) == ann for one in tokens])
+        report = await stand.load(csv(row("ann", "given"), row("bob", "given")))
+        assert (report["recorded"], report["refused_before"]) == (1, 1)
+        assert list(stand.gate.eligible(*ASK).rows) == [1]
+
+    run(tmp_path, story)
+
+
 def test_a_file_at_start_takes_nothing_of_it_back(tmp_path: Path) -> None:
     async def story(stand: Stand) -> None:
         await stand.load(csv(row("ann", "given"), row("bob", "given")))

@@ -16,6 +16,7 @@ import pytest
 import party_node.console
 from consent.audit_report import Report
 from consent.findings import Finding
+from consent.purposes import REASONS
 from consent.witness import Evidence
 from party_node.console import words
 from party_node.console.app import Console, create
@@ -333,6 +334,7 @@ def test_both_languages_say_the_same_and_nothing_that_no_page_uses():
         for path in [*folder.glob("*.py"), *folder.glob("pages/*")]
         if path.name != "words.py"
     )
+    assert {f"reason_{one}" for one in REASONS} <= english.keys()
     made = ("tab_", "code_", "reason_", "outcome_", "entry_", "noise_")
     for key, text in english.items():
         assert names(text) == names(chinese[key]), key

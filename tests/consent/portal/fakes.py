@@ -114,6 +114,7 @@ class FakeNodes:
     now_ms: int
     silent: set[str] = field(default_factory=set)
     shared: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
     asked: list[tuple[str, Question]] = field(default_factory=list)
     tickets: dict[str, list[Ticket]] = field(default_factory=dict)
 
@@ -126,13 +127,17 @@ class FakeNodes:
                 subject = subject_of(name, address)
                 if name == party and (question.address == address or question.subject == subject):
                     return self._person(party, (subject,))
+            if party in self.absent:
+                return Person((subject_of(party, question.address),), absent=True)
             return self._person(party, ())
-        address = next(
-            a for p, a in self.people if p == party and subject_of(p, a) in question.subjects
-        )
+        if isinstance(question, ReadTags | ReadUses) and party in self.absent:
+            return NotAnswered("unknown_subject")
         if isinstance(question, ReadTags):
             if party in self.shared:
                 return NotAnswered("shared_address")
+            address = next(
+                a for p, a in self.people if p == party and subject_of(p, a) in question.subjects
+            )
             return Tags(tuple(self.people[party, address]))
         if isinstance(question, ReadUses):
             return Uses(tuple(self._uses(party)))

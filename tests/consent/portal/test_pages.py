@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+from dataclasses import replace
 
 import httpx
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.portal.rights import safe_cell
 from consent.purposes import CATEGORIES, Flag, State
-from tests.consent.portal.fakes import BO, ROW, Made, make, told
+from tests.consent import made as records
+from tests.consent.portal.fakes import BO, ROW, Made, make, subject_of, told
 
 
 async def _switched_on(browser: httpx.AsyncClient) -> int:
@@ -67,12 +71,16 @@ def test_a_withdrawal_that_was_not_recorded_is_not_called_one() -> None:
         made.ledger.silent = True
         await browser.post("/permissions/withdraw-all", data={"csrf": csrf})
         page = (await browser.get("/permissions")).text
-        assert "could not be recorded at: retailer, media" in page
+        assert "No confirmation came from: retailer, media" in page
         assert "Everything is withdrawn" not in page
+        # What is not known is not called "nothing", and withdrawing stays as near as ever.
+        for wrong in ("0 of 0 on", "on now: 0", "nothing for you to decide"):
+            assert wrong not in page
+        assert "Withdraw all at retailer" in page
         form = {"csrf": csrf, **ROW, "action": "withdraw"}
         answer = await browser.post("/permissions/set", data=form)
         assert answer.status_code == 503
-        assert "Nothing was changed" in answer.text
+        assert "whether it was recorded" in answer.text
 
     told(story)
 
@@ -107,6 +115,51 @@ def test_an_objection_holds_until_the_person_allows_something() -> None:
         assert "you object to this use" in page
         await browser.post("/permissions/set", data=form | {"action": "give"})
         assert await _switched_on(browser) == 1
+
+    told(story)
+
+
+def test_a_request_without_its_tag_says_so_and_keeps_what_was_written() -> None:
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        form = {"csrf": csrf, "party": "media", "right": "hide", "tag": " ", "words": "to my boss"}
+        answer = await browser.post("/rights/file", data=form)
+        assert answer.status_code == 422
+        assert 'aria-invalid="true"' in answer.text
+        assert ">to my boss</textarea>" in answer.text
+        assert "<option selected>media" in answer.text
+        assert 'value="hide" required checked' in answer.text
+        assert made.nodes.tickets == {}
+
+    told(story)
+
+
+def test_what_a_company_says_was_allowed_names_its_source_and_a_rare_value_its_word() -> None:
+    made = make()
+    subject = np.frombuffer(subject_of("retailer", BO), np.uint8).reshape(1, 32)
+    said = replace(records.batch(["x"], "given", records.scope("media")), subjects=subject)
+    asyncio.run(made.ledger.append_for("retailer", said))
+    (tag,) = made.nodes.people["retailer", BO]
+    made.nodes.people["retailer", BO] = [replace(tag, value="other")]
+
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        page = (await browser.get("/permissions")).text
+        assert page.count("<span>from the company&#39;s records</span>") == 1
+        await browser.post("/permissions/set", data={"csrf": csrf, **ROW, "action": "give"})
+        assert "company&#39;s records" not in (await browser.get("/permissions")).text
+        assert "something else" in (await browser.get("/data")).text
+
+    told(story, made, BO)
+
+
+def test_a_session_that_ended_is_said_where_one_signs_in_again() -> None:
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        made.clock[0] += 3601
+        form = {"csrf": csrf, **ROW, "action": "give"}
+        answer = await browser.post("/permissions/set", data=form)
+        assert answer.headers["location"] == "/sign-in"
+        assert "Your session has ended." in (await browser.get("/sign-in")).text
+        assert "Your session has ended." not in (await browser.get("/sign-in")).text
+        assert made.ledger.appended == []
 
     told(story)
 
@@ -146,6 +199,29 @@ def test_erasing_takes_everything_back_first_and_needs_a_yes() -> None:
         assert "Erase" in (await browser.get("/rights")).text
 
     told(story)
+
+
+def test_who_is_no_customer_any_more_sees_what_was_decided_and_can_take_it_back() -> None:
+    made = make()
+    made.nodes.absent = {"media", "bank"}
+    subject = np.frombuffer(subject_of("media", BO), np.uint8).reshape(1, 32)
+    said = replace(records.batch(["x"], "given", records.scope("retailer")), subjects=subject)
+    asyncio.run(made.ledger.append_for("media", said))
+
+    async def story(made: Made, browser: httpx.AsyncClient, csrf: str) -> None:
+        page = (await browser.get("/permissions")).text
+        assert "media has no record of you in its table any more" in page
+        assert 'aria-checked="true"' in page
+        assert "Does not know this address: bank." in page  # nothing is kept there either
+        assert "media has no record of you" in (await browser.get("/data")).text
+        assert "/history/receipt/media/0" in (await browser.get("/history")).text
+        await browser.post("/permissions/withdraw-all", data={"csrf": csrf, "party": ""})
+        assert 'aria-checked="true"' not in (await browser.get("/permissions")).text
+        await browser.post("/rights/erase", data={"csrf": csrf, "party": "media", "sure": "yes"})
+        assert ("media", subject.tobytes()) in made.ledger.erased
+        assert "Erase" in (await browser.get("/rights")).text
+
+    told(story, made, BO)
 
 
 def test_a_shared_address_shows_no_tags() -> None:

@@ -91,6 +91,14 @@ def test_every_page_is_axe_clean_and_needs_no_sideways_scrolling(
         window.go(name)
         check(name)
     window.made.nodes.silent = set()
+    window.made.ledger.silent = True
+    window.go("permissions")
+    check("permissions without the ledger")
+    window.made.ledger.silent = False
+    window.go("rights")
+    page.get_by_role("radio").first.check()
+    press(page, page.locator("#file button"))
+    check("rights with a problem")
     page.goto(f"{window.address}/rights?party=retailer&tag=spend")
     page.get_by_role("radio").first.check()
     press(page, page.locator("#file button"))

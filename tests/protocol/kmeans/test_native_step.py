@@ -51,7 +51,11 @@ def plain(points: Points, scores: Scores) -> tuple[list[int], list[int]]:
 
 
 def case(seed: int, n: int, d: int, k: int, reach: int) -> tuple[Points, np.ndarray]:
-    """Rows up to reach, some of them equal; centres, the last one equal to the first."""
+    """Rows up to reach, some of them equal; centres, the last one equal to the first.
+
+    Every fifth: centres and their mirror images, and rows that lie in the middle of them, so
+    that nothing but rounding decides.
+    """
     rng = np.random.default_rng(seed)
     middle = rng.integers(-1000, 1000, d)
     raw = rng.integers(-reach, reach, (d, n), endpoint=True) + middle[:, None]
@@ -60,6 +64,11 @@ def case(seed: int, n: int, d: int, k: int, reach: int) -> tuple[Points, np.ndar
     centres = rng.integers(-reach, reach, (k, d), endpoint=True) / rng.integers(1, 4)
     centres[-1] = centres[0]
     scale = rng.random((2, d)) if seed % 2 else np.ones((2, d))
+    if seed % 5 == 0:
+        raw = rng.integers(-reach, reach, n, endpoint=True) + middle[:, None]
+        centres = rng.random((k, d)) * reach
+        centres[1::2] = centres[: k // 2 * 2 : 2, ::-1]
+        scale[:] = rng.random()
     return Points(list(raw), middle.tolist(), *scale, reach), centres
 
 
