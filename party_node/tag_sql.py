@@ -116,6 +116,20 @@ class _Query:
     def _some(self) -> str:
         return "person in (select person from touched)"
 
+    def _events(self, event: str) -> str:
+        """The event's table; for some people only theirs, looked up once for all measures."""
+        if not self.touched:
+            return event_table(event)
+        name = quoted(f"touched {event}")
+        fields = [field_column(field) for field in self.sources.events[event].fields]
+        part = (
+            f"{name} as materialized (select {', '.join(['person', 'seq', 'moment', *fields])} "  # noqa: S608
+            f"from {event_table(event)} where {self._some()})"
+        )
+        if part not in self.parts:
+            self.parts.append(part)
+        return name
+
     def _wanted(self, names: Sequence[str]) -> list[Dated]:
         """Tags, each after those it is made from, and how many hours back they are wanted."""
         wanted = {(self.tags.now(name).name, 0) for name in names}
@@ -174,7 +188,7 @@ class _Query:
         for number, (event, aggregates) in enumerate(of_event.items()):
             part = (
                 f"e{number} as (select person, {', '.join(aggregates)} "  # noqa: S608
-                f"from {event_table(event)} where {self._seen()} group by person)"
+                f"from {self._events(event)} where {self._seen()} group by person)"
             )
             named = [aggregate.rpartition(" as ")[2] for aggregate in aggregates]
             self._join(part, f"e{number}", [f"e{number}.{name}" for name in named])
@@ -212,7 +226,7 @@ class _Query:
         begin = f"epoch_us({self._moment(end)}) - {looked.first}"
         events = (
             f"select person, epoch_us(moment) - ({begin}) as u, {adds} as d "  # noqa: S608
-            f"from {event_table(measure.event)} where {self._seen()}{self._passing(measure)} "
+            f"from {self._events(measure.event)} where {self._seen()}{self._passing(measure)} "
             f"and {adds} is not null"
         )
         return tier_part(name, measure, looked, events, decimals)
@@ -256,7 +270,7 @@ class _Query:
         return f"""
             select person, arg_max(word, struct_pack(n := n, l := l, w := word)) as {name} from (
                 select person, {column} as word, count(*) as n, max(moment) as l
-                from {event_table(measure.event)}
+                from {self._events(measure.event)}
                 where {self._seen()} and {self._where(measure, back)} and {column} is not null
                 group by person, word) group by person"""  # noqa: S608 - names are quoted
 
@@ -264,7 +278,7 @@ class _Query:
         """Per step: the latest start of a chain that reaches it, among strictly earlier events."""
         where = f"{self._seen()} and {self._where(measure, back)}"
         sql = " union all ".join(
-            f"select person, moment, {i} as step from {event_table(event)} where {where}"  # noqa: S608
+            f"select person, moment, {i} as step from {self._events(event)} where {where}"  # noqa: S608
             for i, event in enumerate(measure.of)
         )
         sql = f"select *, case when step = 0 then moment end as began from ({sql})"  # noqa: S608
@@ -290,9 +304,8 @@ class _Query:
         return f"(timestamp {text(self.as_of.isoformat(sep=' '))} - interval {hours} hour)"
 
     def _seen(self) -> str:
-        """Events that exist yet, of the people that are asked about."""
-        seen = f"moment < {self._moment(0)} and person is not null"
-        return f"{seen} and {self._some()}" if self.touched else seen
+        """Events that exist yet, of somebody."""
+        return f"moment < {self._moment(0)} and person is not null"
 
     def _where(self, measure: Measure, back: int) -> str:
         ending = back + _hours(measure.ending)

@@ -67,6 +67,16 @@ def test_one_event_touches_that_person_only(tmp_path: Path) -> None:
     assert values(profile, "recency")[5] == "active"
 
 
+def test_tags_of_some_people_are_what_a_refresh_of_everybody_gives(tmp_path: Path) -> None:
+    profile = shop(tmp_path)
+    push(profile, "purchase", HEADER + "o90,bob@example.com,2026-03-09,1500.00,A,yes\n"
+         "o91,fay@example.com,2026-03-08,3.00,B,no\n")  # fmt: skip
+    push(profile, "cart", "email,at\nfay@example.com,2026-03-09\n")
+    some = rows(profile, "select * from tag_values order by row")
+    profile.refresh()
+    assert rows(profile, "select * from tag_values order by row") == some
+
+
 def test_the_attribute_of_jobs_follows(tmp_path: Path) -> None:
     profile = shop(tmp_path)
     dataset, version = profile.dataset, profile.dataset.version

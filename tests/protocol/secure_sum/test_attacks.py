@@ -140,6 +140,11 @@ def test_a_number_beyond_its_bound_does_not_leave():
     spec, vectors = counted(people=20)
     with pytest.raises(Failed, match="outside its declared bounds"):
         uploads_of(spec, vectors)
+    # Below it too: a slot that borrows from its neighbour would change another number.
+    spec = spec_of("ab", Output("o", 2, NONE, 9, 4))
+    assert total_of(spec, uploads_of(spec, [[[-4, 9]], [[0, 0]]])) == [[-4, 9]]
+    with pytest.raises(Failed, match="o lies outside its declared bounds"):
+        uploads_of(spec, [[[-5, 9]], [[0, 0]]])
 
 
 def test_noise_of_every_party_is_in_the_total():
