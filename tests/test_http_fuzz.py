@@ -173,7 +173,7 @@ async def test_no_request_breaks_a_server_or_is_logged(
 async def test_too_much_for_events_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ingest_http, "_MOST", 1_000)
+    monkeypatch.setattr(ingest_http, "MOST", 1_000)
     async with events(tmp_path) as server, client_of(server) as client:
         body = f"email,at\n{MARK},{MARK}\n".encode() * 100
         answer = await client.post("/events/cart", content=body, headers=server.headers)
