@@ -195,6 +195,7 @@ def run(people: int, events: int) -> list[dict[str, Any]]:
             by_http * 60,
             "events a minute",
         ),
+        ("tags: the same by processor time", by_processor * 60, "events a minute of one core"),
         ("tags: peak memory of the process", peak_mb(os.getpid()), "MB"),
     ]
     return [
