@@ -73,14 +73,18 @@ def consent_import(
 
     if not file.is_file():
         raise BadInput(f"{file}: {'is not a file' if file.exists() else 'does not exist'}")
-    report = ""
-    quiet = not sys.stderr.isatty()
+    report, said_last = "", ("", -1)
+    live = sys.stderr.isatty()
     for step in NodeClient(node).import_consents(file):
         report = step.report or report
         share = f" {step.done:,} of {step.total:,}" if step.total else ""
-        if not quiet:
+        tenths = 10 * step.done // step.total if step.total else 0
+        if live:
             typer.echo(f"\r\x1b[K{step.doing}{share}", nl=False, err=True)
-    if not quiet:
+        elif (step.doing, tenths) != said_last:  # a file of lines: ten of them are enough
+            typer.echo(f"{step.doing}{share}", err=True)
+        said_last = (step.doing, tenths)
+    if live:
         typer.echo(err=True)
     if not report:
         raise Failed("node_error", "the node sent no report", next_step="import the file again")

@@ -44,6 +44,18 @@ def portal_run(
     )  # fmt: skip
 
 
+@node_commands.command("subject")
+def node_subject(
+    identifier: Annotated[str, typer.Argument(help="An e-mail address, phone number, …")],
+    id_type: Annotated[str, typer.Option("--type", help="Type of the identifier.")] = "email",
+    node: NodeFolder = Path("node"),
+) -> None:
+    """The token of a customer that this company's own sign-in gives to the portal."""
+    from party_node.control_client import NodeClient
+
+    typer.echo(NodeClient(node).subject(id_type, identifier))
+
+
 @node_commands.command("requests")
 def node_requests(
     node: NodeFolder = Path("node"),

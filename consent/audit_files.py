@@ -20,6 +20,7 @@ from pathlib import Path
 
 from consent.audit import Rule, audit_bundle
 from consent.audit_report import Report
+from consent.cells import safe_cell
 from consent.checkpoint import parse_checkpoint
 from consent.entry_line import MAX_LINE
 from consent.errors import NoteError
@@ -30,7 +31,6 @@ from consent.trust import Trust, party_of
 from protocol.encoding import canonical_json
 from protocol.errors import BadInput
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SUFFIX = ".checkpoint"
 _LEAF, _REPLACING = b'{"leaf"', MIGRATED.encode()
 CSV_COLUMNS = ("log", "index", "time", "party", "type", "commitment", "opened", "body")
@@ -189,10 +189,5 @@ def _entries(path: Path) -> Iterator[tuple[str, int, str, object]]:
 
 def _row(cells: object) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow([neutral(str(cell)) for cell in cells])  # type: ignore[attr-defined]
+    csv.writer(out, lineterminator="\n").writerow([safe_cell(str(cell)) for cell in cells])  # type: ignore[attr-defined]
     return out.getvalue()
-
-
-def neutral(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return "'" + cell if cell.startswith(_FORMULA) else cell

@@ -27,7 +27,7 @@ from protocol.wire import node_pb2 as pb
 
 LISTED = 1000  # bad rows that a report names one by one
 MAX_BYTES = 8 << 30
-_LONGEST_NAME = 200  # bytes
+_LONGEST_NAME = 255  # bytes, of most file systems
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,10 @@ async def _received(folder: Path, pieces: AsyncIterator[pb.NodeConsentFile]) -> 
     async for piece in pieces:
         if path is None:
             if not _is_file_name(piece.name):
-                raise BadInput("an import begins with the name of its file")
+                raise BadInput(
+                    "an import begins with the name of its file, and this is none",
+                    next_step="give the file a shorter name without control characters",
+                )
             path = folder / piece.name
             path.touch(mode=0o600)
         elif not piece.data:  # a stream of nothing would go on for ever
@@ -131,8 +134,8 @@ async def _received(folder: Path, pieces: AsyncIterator[pb.NodeConsentFile]) -> 
 
 def _is_file_name(name: str) -> bool:
     """Of a file in a folder, whatever the file system."""
-    plain = name.isprintable() and Path(name).name == name and name != ".."
-    return plain and 0 < len(name.encode()) <= _LONGEST_NAME
+    plain = Path(name).name == name and name != ".." and min(name, default="") >= " "
+    return plain and len(name.encode()) <= _LONGEST_NAME
 
 
 def _report(found: BulkFile, bulk: Bulk) -> dict[str, Any]:

@@ -116,6 +116,10 @@ class Control(node_pb2_grpc.NodeServicer):
             await _abort(context, _known(error))
 
     @_in_words
+    async def Subject(self, request: Any, context: Any) -> Any:
+        return pb.NodeAck(message=self._desk.subject(request.id_type, request.identifier))
+
+    @_in_words
     async def ListRights(self, request: Any, context: Any) -> Any:
         return pb.NodeRights(requests=json.dumps(self._desk.rights(), ensure_ascii=False))
 

@@ -179,6 +179,12 @@ class NodeClient:
         with self._words():
             yield from self._stub.ImportConsents(pieces())
 
+    def subject(self, id_type: str, identifier: str) -> str:
+        """The pseudonym of an identifier in today's log, `s1.…`."""
+        request = pb.NodeSubject(id_type=id_type, identifier=identifier)
+        with self._words():
+            return str(self._stub.Subject(request, timeout=30).message)
+
     def rights(self) -> list[dict[str, Any]]:
         """What people asked this party for, unanswered ones first."""
         with self._words():

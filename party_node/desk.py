@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from catalog.job import JobSpec
 from catalog.vocabulary import CATEGORIES, PURPOSES
 from consent.portal.port import MAX_TEXT, TICKET_STATES
@@ -186,17 +188,7 @@ class Desk:
                       category: str, state: str) -> str:  # fmt: skip
         """One person's event; `all` stands for every purpose, recipient or category."""
         ctx = self._ctx
-        if id_type not in ctx.party.ids:
-            raise BadInput(
-                f"{ctx.name} has no identifiers of type {id_type}",
-                next_step=f"pass --type with one of: {', '.join(ctx.party.ids)}",
-            )
-        canonical = canonicalise(id_type, identifier, ctx.party.default_region)
-        if canonical is None:
-            raise BadInput(
-                f"the identifier cannot be read (type {id_type})",
-                next_step="write it as it stands in the table, or name its --type",
-            )
+        canonical = self._canonical(id_type, identifier)
         done = await ctx.gate.record(
             id_type,
             canonical,
@@ -207,6 +199,27 @@ class Desk:
         )
         logged = "recorded" if done.logged else "acts here at once; the ledger gets it later"
         return f"{state} for {done.rows} row(s) of {ctx.name}: {logged}"
+
+    def subject(self, id_type: str, identifier: str) -> str:
+        """What the party's own sign-in says to the portal of this customer."""
+        pseudonyms = self._ctx.gate.lookup.pseudonyms
+        ids = pa.array([self._canonical(id_type, identifier)], type=pa.string())
+        return pseudonyms.text(pseudonyms.tokens(id_type, ids)[0].tobytes())
+
+    def _canonical(self, id_type: str, identifier: str) -> str:
+        party = self._ctx.party
+        if id_type not in party.ids:
+            raise BadInput(
+                f"{party.name} has no identifiers of type {id_type}",
+                next_step=f"pass --type with one of: {', '.join(party.ids)}",
+            )
+        canonical = canonicalise(id_type, identifier, party.default_region)
+        if canonical is None:
+            raise BadInput(
+                f"the identifier cannot be read (type {id_type})",
+                next_step="write it as it stands in the table, or name its --type",
+            )
+        return canonical
 
     def bulk_import(self) -> BulkImport:
         ctx = self._ctx

@@ -75,6 +75,7 @@ STEPS: Mapping[str, Handler] = {
 
 
 MAX_ATTEMPTS = 3  # protocols.md section 2, step 4
+_BEFORE_ADMISSION = ("offer/", "admit/")
 
 
 def handlers(ctx: NodeContext) -> dict[str, RunnerHandler]:
@@ -116,7 +117,9 @@ def _bound(ctx: NodeContext, handler: Handler) -> RunnerHandler:
             return output
         except AssentError as error:
             placed = error if error.info.party else _placed(error, ctx.name, task.step)
-            if isinstance(error, Refused) and task.step.startswith("admit/"):
+            # A no before the job is admitted; one after it is in the statement of its end.
+            no = isinstance(error, Refused) and task.step.startswith(_BEFORE_ADMISSION)
+            if no and not session.dry_run:
                 ctx.job_log.refused(session, placed.info)
             raise placed from (None if placed is error else error)
         except (OSError, OperationalError) as error:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from party_node.node import Node
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two knocks
+_MEETING = 20.0  # seconds that somebody who was away may wait for the ledger
 _log = logging.getLogger("assent.node")
 
 
@@ -252,7 +253,8 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
 
     def met(kind: str, address: str) -> None:
         ids = pa.array([address], type=pa.string())
-        asyncio.run_coroutine_threadsafe(ctx.gate.met(kind, ids), loop).result()
+        meeting = asyncio.wait_for(ctx.gate.met(kind, ids), _MEETING)
+        asyncio.run_coroutine_threadsafe(meeting, loop).result()
 
     requests = SubjectRequests(
         party=ctx.party,

@@ -143,20 +143,24 @@ class EarlierLogs:
         people: Mapping[str, pa.StringArray],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        async with self._one:
-            origins = await asyncio.to_thread(self.requests.earlier_logs)
-            for origin in sorted({*self._left, *origins}):
-                names = await asyncio.to_thread(self._names, origin, people)
-                if (left := self._left.get(origin)) is not None:
-                    await self._carry_left(left, names, progress)
-                old = names.index.tokens(np.arange(len(names.index)))
-                await asyncio.to_thread(self.requests.renamed, origin, old, names.new)
+        origins = await asyncio.to_thread(self.requests.earlier_logs)
+        for origin in sorted({*self._left, *origins}):
+            names = await asyncio.to_thread(self._names, origin, people)
+            old = names.index.tokens(np.arange(len(names.index)))
+            # Nobody else waits for a ledger that somebody who was away has to wait for.
+            if self._is_left(origin, old):
+                async with self._one:
+                    if self._is_left(origin, old):
+                        await self._carry_left(self._left[origin], names, progress)
+            await asyncio.to_thread(self.requests.renamed, origin, old, names.new)
+
+    def _is_left(self, origin: str, old: U8) -> bool:
+        left = self._left.get(origin)
+        return left is not None and bool((left.people.find(old) >= 0).any())
 
     async def _carry_left(
         self, left: LeftBehind, names: _Names, progress: Callable[[int, int], None]
     ) -> None:
-        if not (names.index.find(left.people.tokens(np.arange(len(left.people)))) >= 0).any():
-            return
         await self._say(names, left.batches, progress)
         await asyncio.to_thread(self.renamed, names.index.prefixes, _prefixes(names.new))
         await asyncio.to_thread(left.forget, names.index)

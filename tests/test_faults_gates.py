@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import pytest
 
+from consent.leaf import JOB_ADMITTED, JOB_CLOSED, JOB_REFUSED
 from protocol.errors import Refused
 from tests.faulty_world import BEGIN, KILL_NODE, FaultyWorld, remaining
 from tests.reference import job_oracle
+from tests.test_job_log import all_said, entries
 from tests.test_jobs import (
     BOUNDS,
     INTERESTS,
@@ -169,6 +171,11 @@ async def test_a_stale_consent_replica(tmp_path, party, step):
     async with FaultyWorld(tmp_path, companies(26), on=at(step, age)) as world:
         outcome = await world.run(**crosstab_job(**NOISY))
         await world.assert_ended(outcome, "refused", "consent_stale", "consent", party=party)
+        await all_said(world)
+        told = [(kind, said["code"]) for p, kind, said in entries(world)
+                if p == party and kind != JOB_ADMITTED]  # fmt: skip
+        before = step.startswith(("offer", "admit"))
+        assert told == [(JOB_REFUSED if before else JOB_CLOSED, "consent_stale")]
 
 
 async def test_too_long_between_the_last_look_at_consent_and_release(tmp_path):

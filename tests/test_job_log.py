@@ -278,6 +278,9 @@ async def test_erasing_a_person_erases_their_row_from_the_jobs(tmp_path):
         person = next(i for i, row in enumerate(tables["media"].rows) if row[0])
         found = gate.lookup.of_address("email", tables["media"].rows[person][0])
         assert found.rows.tolist() == [person]
+        # What the company's own sign-in would say of this customer.
+        token = world.desks["media"].subject("email", f" {tables['media'].rows[person][0].upper()}")
+        assert token == gate.lookup.pseudonyms.text(found.subjects[0])
         assert len(history.uses(found.rows)) == 1
         for subject in found.subjects:
             with contextlib.suppress(ProtocolViolation):  # recorded under the other identifier

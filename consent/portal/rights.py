@@ -15,6 +15,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from consent.cells import safe_cell
 from consent.portal.account import Card, known
 from consent.portal.limits import REQUESTS_PER_PERSON
 from consent.portal.permissions import rows
@@ -31,9 +32,6 @@ from consent.portal.port import (
 )
 from consent.portal.web import Visit
 from protocol.errors import AssentError
-
-# What a spreadsheet takes for a formula when a cell begins with it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 async def show(visit: Visit) -> Response:
@@ -156,11 +154,6 @@ async def access_csv(visit: Visit) -> Response:
         ]  # fmt: skip
         writer.writerows([safe_cell(str(cell)) for cell in row] for row in table)
     return visit.file("\ufeff" + out.getvalue(), "my-data.csv", "text/csv; charset=utf-8")
-
-
-def safe_cell(text: str) -> str:
-    """`text` so that no spreadsheet runs it; an apostrophe in front, as they hide it."""
-    return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 async def _everything(visit: Visit) -> dict[str, Any]:

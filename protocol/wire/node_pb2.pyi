@@ -144,6 +144,14 @@ class NodeStatus(_message.Message):
     status: str
     def __init__(self, status: _Optional[str] = ...) -> None: ...
 
+class NodeSubject(_message.Message):
+    __slots__ = ("id_type", "identifier")
+    ID_TYPE_FIELD_NUMBER: _ClassVar[int]
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    id_type: str
+    identifier: str
+    def __init__(self, id_type: _Optional[str] = ..., identifier: _Optional[str] = ...) -> None: ...
+
 class NodeRights(_message.Message):
     __slots__ = ("requests",)
     REQUESTS_FIELD_NUMBER: _ClassVar[int]

@@ -74,6 +74,11 @@ class NodeStub:
                 request_serializer=protocol_dot_wire_dot_node__pb2.NodeConsentFile.SerializeToString,
                 response_deserializer=protocol_dot_wire_dot_node__pb2.NodeImportProgress.FromString,
                 _registered_method=True)
+        self.Subject = channel.unary_unary(
+                '/assent.v1.Node/Subject',
+                request_serializer=protocol_dot_wire_dot_node__pb2.NodeSubject.SerializeToString,
+                response_deserializer=protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
+                _registered_method=True)
         self.ListRights = channel.unary_unary(
                 '/assent.v1.Node/ListRights',
                 request_serializer=protocol_dot_wire_dot_node__pb2.NodeListRequest.SerializeToString,
@@ -165,6 +170,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Subject(self, request, context):
+        """The pseudonym of one identifier, which the party's own sign-in puts into its ID tokens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRights(self, request, context):
         """What people asked this party for through the portal.
         """
@@ -249,6 +261,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.ImportConsents,
                     request_deserializer=protocol_dot_wire_dot_node__pb2.NodeConsentFile.FromString,
                     response_serializer=protocol_dot_wire_dot_node__pb2.NodeImportProgress.SerializeToString,
+            ),
+            'Subject': grpc.unary_unary_rpc_method_handler(
+                    servicer.Subject,
+                    request_deserializer=protocol_dot_wire_dot_node__pb2.NodeSubject.FromString,
+                    response_serializer=protocol_dot_wire_dot_node__pb2.NodeAck.SerializeToString,
             ),
             'ListRights': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRights,
@@ -497,6 +514,33 @@ class Node:
             '/assent.v1.Node/ImportConsents',
             protocol_dot_wire_dot_node__pb2.NodeConsentFile.SerializeToString,
             protocol_dot_wire_dot_node__pb2.NodeImportProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Subject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assent.v1.Node/Subject',
+            protocol_dot_wire_dot_node__pb2.NodeSubject.SerializeToString,
+            protocol_dot_wire_dot_node__pb2.NodeAck.FromString,
             options,
             channel_credentials,
             insecure,

@@ -19,7 +19,7 @@ from consent.portal.service import serving as serving_nodes
 from protocol.wire import consent_pb2 as pb
 from protocol.wire import portal_pb2
 from tests.calls.bent import MARK
-from tests.calls.server import Call, Server, dialled, each
+from tests.calls.server import Call, Server, dialled, each, streams
 from tests.consent import made, served
 from tests.protocol.transport.sockets import at, kit
 
@@ -125,7 +125,7 @@ def _consent_calls(stand: served.Stand) -> dict[str, Call]:
         "Consent/Erase": Call(
             party, each(*(pb.ConsentEraseRequest(subject=one) for one in subjects))
         ),
-        "Consent/Cosign": Call(readers, cosignatures, ([said], [said, never_asked])),
+        "Consent/Cosign": Call(readers, cosignatures, streams([said], [said, never_asked])),
         "Consent/Subject": Call(
             portal,
             each(*(pb.ConsentSubjectRequest(party=name, subject=one)

@@ -128,24 +128,32 @@ class _Echo:
 
         async def downloads() -> list[list[Any]]:
             """With an artifact that may be read, and one of a step that is not the caller's."""
-            first = await self.leased()
-            await self.done("ann", first)
-            await self.done("bob", await self.step("bob", first.job, "rows"))
-            copy = await self.step("bob", first.job, "copy")
-            own_key, lease = codec.key_out(copy), await self._inputs_of(copy)
-            return [
-                [pb.DownloadRequest(key=key, artifact=artifact, offset=offset)]
-                for key in (own_key, codec.key_out(first))
-                for artifact in (*lease, MARK, "")
-                for offset in (0, 3, 2**40, 2**63, 2**64 - 1)
-            ]
+            found = []
+            for further in (False, True):
+                first = await self.leased()
+                await self.done("ann", first)
+                await self.done("bob", await self.step("bob", first.job, "rows"))
+                party, key = "bob", await self.step("bob", first.job, "copy")
+                if further:  # ann reads files, bob a layout over them
+                    await self.done(party, key)
+                    party, key = "ann", await self.step("ann", first.job, "last")
+                reads = [(key, artifact) for artifact in await self._inputs_of(party, key)]
+                found += [
+                    [pb.DownloadRequest(key=codec.key_out(step), artifact=artifact, offset=offset)]
+                    for step, artifact in (*reads, (key, MARK), (key, ""), (first, reads[0][1]))
+                    for offset in (0, 3, 2**40, 2**64 - 1)
+                ]
+            return found
 
         def uploads(key: Any) -> list[list[Any]]:
             head = pb.UploadChunk(head=pb.UploadHead(key=key, sha256=SHA, size=4))
             other = pb.UploadChunk(head=pb.UploadHead(key=key, sha256=b"o" * 32, size=4))
             ahead = pb.UploadChunk(head=pb.UploadHead(key=key, sha256=SHA, size=4, offset=2**63))
             data, none = pb.UploadChunk(data=b"ab"), pb.UploadChunk()
+            early = pb.UploadChunk(head=pb.UploadHead(key=key))
+            sized = pb.UploadChunk(head=pb.UploadHead(key=key, size=2**63))
             return [
+                [early, data], [early, none], [early, data, early], [sized, data],
                 [head, data], [head], [data, head], [head, head], [head, none], [none], [],
                 [head, data, data, data], [ahead, data], [head, pb.UploadChunk(data=b"")],
                 [other, data],
@@ -159,7 +167,13 @@ class _Echo:
                     for s in (0.0, 1e9, float("nan"), float("inf"), -1.0)]  # fmt: skip
 
         error = codec.error_out(ErrorInfo("step_failed", MARK), "failed")
-        begun = pb.UploadChunk(head=pb.UploadHead(sha256=SHA, size=4))
+
+        async def endless() -> list[list[Any]]:
+            key, data = codec.key_out(await self.leased()), pb.UploadChunk(data=b"ab")
+            head = pb.UploadChunk(head=pb.UploadHead(key=key, sha256=SHA, size=4))
+            early, empty = pb.UploadChunk(head=pb.UploadHead(key=key)), pb.UploadChunk(data=b"")
+            return [[early, empty], [head], [data], [head, empty], [head, data]]
+
         return {
             "Coordinator/Hello": Call(both, each(
                 pb.HelloRequest(instance=own), pb.HelloRequest(),
@@ -179,10 +193,7 @@ class _Echo:
             "Coordinator/UploadStatus": Call(both, keyed(lambda key: [
                 [pb.UploadHead(key=key, sha256=SHA, size=size)] for size in (4, 2**64 - 1)
             ])),
-            "Coordinator/Upload": Call(both, some_uploads, (
-                [begun], [pb.UploadChunk(data=b"ab")], [begun, pb.UploadChunk(data=b"ab")],
-                [begun, pb.UploadChunk(data=b"")],
-            )),
+            "Coordinator/Upload": Call(both, some_uploads, endless),
             "Coordinator/Download": Call(both, downloads),
             "Coordinator/Complete": Call(both, keyed(lambda key: [
                 [pb.CompleteRequest(key=key, sha256=SHA, size=size, signature=signature)]
@@ -205,8 +216,11 @@ class _Echo:
             ])),
         }  # fmt: skip
 
-    async def _inputs_of(self, key: StepKey) -> list[str]:
+    async def _inputs_of(self, party: str, key: StepKey) -> list[str]:
         """Ids of what the step reads: leased again by a node that lost its first answer."""
-        found = await self.clients["bob"].lease(self.instances["bob"], (), (), 0.02)
-        assert found.step is not None
-        return [ref.id for ref in found.step.inputs] if found.step.key == key else []
+        while True:
+            found = await self.clients[party].lease(self.instances[party], (), (), 0.02)
+            if found.step is not None and found.step.key == key:
+                return [ref.id for ref in found.step.inputs]
+            assert found.step is not None
+            await self.clients[party].cancel(found.step.key.job, "")

@@ -18,7 +18,7 @@ from party_node.profile_desk import ProfileDesk
 from protocol.encoding import canonical_json
 from protocol.wire import node_pb2 as pb
 from tests.calls.bent import MARK
-from tests.calls.server import Call, Near, Server, each
+from tests.calls.server import Call, Near, Server, each, streams
 from tests.party_node.test_tags_golden import shop
 from tests.test_jobs import companies, crosstab_job
 from tests.world import World
@@ -115,7 +115,8 @@ def _calls(world: World) -> dict[str, Call]:
         "Node/Approve": Call(owner, of_a_job(pb.NodeApproval, approve=True, reason=MARK * 100)),
         "Node/RecordConsent": Call(owner, each(*consents())),
         "Node/ImportConsents": Call(
-            owner, files, ([name, data], [name, pb.NodeConsentFile(data=b"")], [name])
+            owner, files,
+            streams([name, data], [name, pb.NodeConsentFile(data=b"")], [name]),
         ),
         "Node/ListRights": Call(owner, each(pb.NodeListRequest())),
         "Node/SettleRight": Call(owner, each(*(

@@ -22,12 +22,12 @@ class Call:
     near: sequences of messages, of one each where no stream goes in; good, or good but for one
     thing that means something (another's step, an unknown job, a wrong stage).  It is called
     again and again, because some messages use up what they name.
-    endless: sequences whose last message is repeated for ever.
+    endless: sequences whose last message is repeated for ever; where streams go in.
     """
 
     roles: tuple[str, ...]
     near: Near
-    endless: tuple[list[Any], ...] = ()
+    endless: Near | None = None
 
 
 @dataclass
@@ -47,9 +47,14 @@ class Server:
 
 def each(*messages: Any) -> Near:
     """The same messages every time."""
+    return streams(*([message] for message in messages))
+
+
+def streams(*sequences: list[Any]) -> Near:
+    """The same sequences every time."""
 
     async def near() -> list[list[Any]]:
-        return [[message] for message in messages]
+        return list(sequences)
 
     return near
 

@@ -129,7 +129,8 @@ async def refused(server: Server, name: str, call: Call) -> None:
     channel = server.channels[call.roles[0]]
     code, _ = await said(channel, method, [b"\x0a" + MARK.encode() * (server.most // 9 + 1)])
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED, (name, code)
-    for messages in call.endless:
+    assert (call.endless is not None) == method.streams_in, name
+    for messages in await call.endless() if call.endless is not None else ():
         data = [message.SerializeToString() for message in messages]
         count = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import grpc.aio
 import pytest
 
 from consent.errors import details_of_error, error_of_details
+from consent.portal.port import END_MS, Tag
 from party_node import bulk_import
 from protocol.errors import BadInput, Failed, ProtocolViolation
 from protocol.transport import codec
-from protocol.wire import consent_pb2, coordinator_pb2, node_pb2
+from protocol.wire import consent_pb2, coordinator_pb2, node_pb2, portal_pb2
 from tests.calls.bent import MARK, METHODS
+from tests.calls.consent_servers import portal
 from tests.calls.coordinator_server import coordinator
 from tests.calls.server import Server
 from tests.consent import made, served
@@ -54,6 +57,19 @@ async def test_a_call_of_the_coordinator_takes_a_bounded_part_of_it(tmp_path: Pa
             with pytest.raises(Failed) as refused:
                 await asked(server, name, request)
             assert refused.value.info.code == "bad_message", name
+
+
+async def test_a_node_that_waits_for_no_number_of_seconds_is_not_there_for_ever(
+    tmp_path: Path,
+) -> None:
+    request = portal_pb2.PortalLeaseRequest(wait_seconds=float("nan"))
+    async with portal(tmp_path) as server:
+        lease = server.channels["retailer"].unary_unary(
+            METHODS["Portal/Lease"].path, request_serializer=type(request).SerializeToString
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await lease(request, timeout=20)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_what_a_party_hands_to_others_through_the_coordinator_is_checked(
@@ -142,6 +158,14 @@ def test_the_words_of_an_error_always_arrive() -> None:
     assert told.info.code == "bad_record"
 
 
+def test_a_node_answers_with_moments_that_a_calendar_has() -> None:
+    """One beyond was an error of ours on the pages of every customer of that node."""
+    last = Tag("tier", "label", "purchases", MARK, "table", END_MS - 1)
+    assert datetime.fromtimestamp(last.since_ms / 1000, UTC).year == 9999
+    with pytest.raises(ProtocolViolation):
+        Tag("tier", "label", "purchases", MARK, "table", END_MS)
+
+
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../c.csv", "a/b.csv", "\x00.csv", "a\nb.csv", "a" * 300 + ".csv"]
 )
@@ -152,3 +176,5 @@ async def test_an_import_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput, match="name of its file"):
         await bulk_import._received(tmp_path, pieces())
     assert list(tmp_path.iterdir()) == []
+    name = "同意　名单 (2).csv"  # with the space that Chinese keyboards type
+    assert (await bulk_import._received(tmp_path, pieces())).read_bytes() == b"x"

@@ -27,6 +27,7 @@ def test_a_file_is_recorded_and_its_bad_rows_are_named(
     said = assent("consent", "import", file, "--node", node, "--json")
     assert said.code == 0, said.err
     assert json.loads(said.out)["recorded"] == 50
+    assert "recording 50 of 50\n" in said.err  # progress, also where there is no terminal
     file.write_text(head + "".join(rows) + "x@y.example,activation,media,gossip,given,\n", "utf-8")
     said = assent("consent", "import", file, "--node", node)
     assert said.code == 2

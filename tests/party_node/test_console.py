@@ -89,6 +89,9 @@ async def test_a_link_opens_once_and_for_its_holder_only(tmp_path):
                 assert (await stranger.get("/enter", params={"token": guess})).status_code == 403
             page = await owner.get(link)
             assert (page.status_code, page.url.path) == (200, "/")
+            cookie = page.history[0].headers["set-cookie"].lower()
+            assert "httponly" in cookie
+            assert "samesite=strict" in cookie
             assert (await stranger.get(link)).status_code == 403
             assert (await owner.get(link)).status_code == 200  # reloading does no harm
             assert file.read_text().strip() == console.door.link != link

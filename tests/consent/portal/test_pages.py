@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.portal.rights import safe_cell
+from consent.cells import safe_cell
 from consent.purposes import CATEGORIES, Flag, State
 from tests.consent import made as records
 from tests.consent.portal.fakes import BO, ROW, Made, make, subject_of, told
@@ -255,7 +255,7 @@ def test_a_silent_party_is_said_not_left_out() -> None:
 @given(st.text(max_size=30))
 def test_no_cell_begins_like_a_formula(text: str) -> None:
     cell = safe_cell(text)
-    assert not cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert not cell.lstrip(" ").startswith(tuple("=+-@\t\r\n＝＋－＠"))
     assert cell in (text, "'" + text)
 
 

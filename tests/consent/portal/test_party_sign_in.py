@@ -72,17 +72,19 @@ class Provider:
         )
 
 
+def _openid(provider: Provider) -> OpenID:
+    settings = PartySignIn(issuer=ISSUER, client_id="portal", client_secret="s")  # type: ignore[arg-type]
+    return OpenID(
+        "retailer", settings, "http://portal.test/sign-in/back", time.time,
+        httpx.ASGITransport(provider.app()),
+    )  # fmt: skip
+
+
 async def _at_party(
     provider: Provider, *, code: str = "the-code", state: str | None = None
 ) -> tuple[fakes.Made, httpx.Response, httpx.AsyncClient]:
     made = make()
-    settings = PartySignIn(issuer=ISSUER, client_id="portal", client_secret="s")  # type: ignore[arg-type]
-    made.portal.openids = {
-        "retailer": OpenID(
-            "retailer", settings, "http://portal.test/sign-in/back", time.time,
-            httpx.ASGITransport(provider.app()),
-        )
-    }  # fmt: skip
+    made.portal.openids = {"retailer": _openid(provider)}
     browser = made.browser()
     sent = await browser.get("/sign-in/with/retailer")
     address = httpx.URL(sent.headers["location"])
@@ -150,6 +152,35 @@ def test_a_return_that_this_browser_did_not_begin_is_refused() -> None:
         assert back.status_code == 403
         again = await browser.get("/sign-in/back", params={"code": "the-code", "state": "forged"})
         assert again.status_code == 403
+
+    asyncio.run(run())
+
+
+def test_a_return_is_good_once() -> None:
+    async def run() -> None:
+        made = make()
+        provider = Provider()
+        made.portal.openids = {"retailer": _openid(provider)}
+        async with made.browser() as browser:
+            sent = await browser.get("/sign-in/with/retailer")
+            address = httpx.URL(sent.headers["location"])
+            provider.nonce = address.params["nonce"]
+            back = {"code": "the-code", "state": "forged"}
+            assert (await browser.get("/sign-in/back", params=back)).status_code == 403
+            back["state"] = address.params["state"]  # guessed at the second try
+            assert (await browser.get("/sign-in/back", params=back)).status_code == 403
+            assert (await browser.get("/permissions")).status_code == 303
+
+    asyncio.run(run())
+
+
+def test_beginning_at_a_party_is_limited() -> None:
+    async def run() -> None:
+        made = make()
+        made.portal.openids = {"retailer": _openid(Provider())}
+        async with made.browser() as browser:
+            seen = [(await browser.get("/sign-in/with/retailer")).status_code for _ in range(21)]
+        assert seen == [303] * 20 + [429]
 
     asyncio.run(run())
 

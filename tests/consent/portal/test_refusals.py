@@ -23,6 +23,7 @@ GETS = (
     "/data", "/uses", "/history", "/history/receipt/retailer/0", "/verify", "/rights",
     "/rights/access.json", "/rights/access.csv", "/language/en", "/style.css", "/nothing",
 )  # fmt: skip
+CSP = "Content-Security-Policy"
 PRIVATE = [page for page in GETS if page.startswith(("/perm", "/data", "/uses", "/hist", "/righ"))]
 
 
@@ -42,6 +43,19 @@ def test_every_answer_has_the_headers_and_loads_nothing_from_outside() -> None:
             assert not re.search(r"\son\w+=", answer.text), page
 
     told(story)
+
+
+def test_no_page_can_be_framed_scripted_sniffed_or_kept() -> None:
+    """The words that browsers act on, written here once more: a test of HEADERS by itself
+    agrees with whatever stands there."""
+    rules = dict(rule.strip().partition(" ")[::2] for rule in HEADERS[CSP].split(";"))
+    assert (rules["default-src"], rules["frame-ancestors"]) == ("'none'", "'none'")
+    assert (rules["form-action"].split()[0], rules["base-uri"]) == ("'self'", "'none'")
+    assert "unsafe" not in HEADERS[CSP]
+    assert {rule for rule in rules if rule.startswith("script")} == set()
+    assert HEADERS["X-Frame-Options"] == "DENY"
+    assert HEADERS["X-Content-Type-Options"] == "nosniff"
+    assert HEADERS["Cache-Control"] == "no-store"
 
 
 def test_nothing_private_without_signing_in() -> None:

@@ -171,7 +171,10 @@ def test_a_planted_session_is_not_the_signed_in_one() -> None:
             await attacker.get("/sign-in")
             planted = attacker.cookies["session"]
             victim.cookies.set("session", planted, domain="portal.test")
+            forms = token((await attacker.get("/sign-in")).text)
             await sign_in(made, victim)
+            # Nor is what the attacker's pages carried good for the forms of the signed-in one.
+            assert token((await victim.get("/permissions")).text) != forms
             cookies = {c.value for c in victim.cookies.jar if c.name == "session"}
             assert cookies != {planted}
             assert (await attacker.get("/permissions")).status_code == 303
@@ -254,6 +257,16 @@ def test_limits_slide_and_forget() -> None:
     assert limits.allow(rule, "y", "a")
     clock[0] = 10.5
     assert limits.allow(rule, "x", "a")
+
+
+def test_who_keeps_knocking_keeps_waiting() -> None:
+    """A try that is refused counts as well."""
+    clock = [0.0]
+    limits = Limits(lambda: clock[0], b"k" * 32)
+    rule = Rule(2, 10.0)
+    for clock[0], allowed in ((0.0, True), (1.0, True), (9.0, False), (9.5, False), (11.5, False),
+                              (22.0, True)):  # fmt: skip
+        assert limits.allow(rule, "x", "a") == allowed, clock[0]
 
 
 def test_an_ipv6_household_is_one_client() -> None:

@@ -6,6 +6,7 @@ offline, is erased; the owner answers a request and the person reads it.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -183,6 +184,10 @@ def test_a_person_sees_gives_withdraws_proves_and_is_erased(tmp_path: Path) -> N
                           "--collaboration", str(made.collaboration))  # fmt: skip
         assert checked.returncode == 0, checked.stdout + checked.stderr
         assert "ConsentWithdrawn" in checked.stdout
+        token = _assent("node", "subject", "ANN@example.com", "--node",
+                        str(made.root / "retailer"))  # fmt: skip
+        payload = base64.urlsafe_b64decode(receipt.read_text().split(".")[1] + "==")
+        assert token.stdout.strip() == "s1.1." + json.loads(payload)["body"]["subject"]
         press(page, page.get_by_role("link", name="Check a receipt"))
         page.get_by_role("textbox", name="Receipt").fill(receipt.read_text())
         press(page, page.get_by_role("button", name="Check"))
