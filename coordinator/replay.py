@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from coordinator.artifacts import ArtifactFiles, VirtualReader, disk_words
+from coordinator.artifacts import ArtifactFiles, VirtualReader, disk_words, file_digest
 from coordinator.engine import StepSpec
 from coordinator.rows import OPEN, StepRow, artifact_id
 from coordinator.steps import StepBoard
@@ -109,6 +109,7 @@ class JobSteps:
             return await self._board.result(spec.key)
         paths = self.path(base), self.path(index)
         with disk_words(spec.key.step):
+            await asyncio.to_thread(_check_digest, paths[0], base)
             digest, size = await asyncio.to_thread(
                 _virtual_digest, paths[0], paths[1], row_width, head
             )
@@ -164,6 +165,18 @@ class JobSteps:
                 await self._all_visited.wait()
         except TimeoutError:
             raise _nondeterministic(key.step, "unknown, while stored steps are left out") from None
+
+
+def _check_digest(path: Path, ref: ArtifactRef) -> None:
+    """Nobody downloads the base of a layout whole, so its reader is the coordinator itself."""
+    if file_digest(path) != ref.sha256:
+        raise Failed(
+            "corrupt_artifact",
+            f"the coordinator's disk has other bytes of {ref.step} than {ref.author} signed",
+            party=COORDINATOR,
+            stage=ref.step,
+            next_step="its operator checks the disk, then run the job again",
+        )
 
 
 def _virtual_digest(base: Path, index: Path, row_width: int, head: bytes) -> tuple[bytes, int]:

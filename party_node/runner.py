@@ -24,7 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from party_node.store import NodeStore, StoredOutput, instance_id
-from party_node.transfer import Early, disk_words, fetch, keep, patiently, send
+from party_node.transfer import Early, disk_words, keep, obtain, patiently, send
 from protocol.defects import defect
 from protocol.encoding import length_prefixed, sha256
 from protocol.errors import AssentError, ErrorInfo, Failed, ProtocolViolation
@@ -292,7 +292,9 @@ class Runner:
             if ref.job != lease.key.job:
                 raise ProtocolViolation("bad_lease", "an input of another job")
             path = folder / "inputs" / sha256(ref.name.encode()).hex()[:32]
-            await fetch(self._port, lease.key, ref, path, self._pace.retry)
+            # An own output, as big as a gigabyte, need not come back over the line.
+            own = self._store.kept(ref.key, ref.sha256) if ref.author == self._party else None
+            path = await obtain(self._port, lease.key, ref, own, path, self._pace.retry)
             await asyncio.to_thread(self._verify, ref)
             inputs[ref.name] = LocalArtifact(path, ref)
         async with Early(self._port, lease.key) as early:

@@ -79,6 +79,12 @@ class NodeStore:
             row = db.execute(sa.select(_OUTPUTS).filter_by(**_where(key))).first()
         return _stored(row, key, input_digest) if row is not None else None
 
+    def kept(self, key: StepKey, sha256: bytes) -> Path | None:
+        """Where this node's own output of a step lies, if it has that digest."""
+        with self.engine.connect() as db:
+            row = db.execute(sa.select(_OUTPUTS).filter_by(**_where(key))).first()
+        return Path(row.path) if row is not None and row.sha256 == sha256 else None
+
     def commit(
         self, key: StepKey, output: StoredOutput, hook: Callable[[sa.Connection], None] | None
     ) -> StoredOutput:

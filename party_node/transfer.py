@@ -43,6 +43,22 @@ async def patiently(call: Callable[[], Awaitable[T]], *, pause: float, longest: 
         pause = min(2 * pause, longest)
 
 
+async def obtain(
+    port: CoordinatorPort,
+    key: StepKey,
+    ref: ArtifactRef,
+    own: Path | None,
+    path: Path,
+    pause: float,
+) -> Path:
+    """Where the bytes of `ref` are, size and digest checked: at `own` if they still are, else
+    downloaded to `path`."""
+    if own is not None and await asyncio.to_thread(_holds, own, ref):
+        return own
+    await fetch(port, key, ref, path, pause)
+    return path
+
+
 async def fetch(
     port: CoordinatorPort, key: StepKey, ref: ArtifactRef, path: Path, pause: float
 ) -> None:
@@ -158,6 +174,14 @@ def _corrupt(ref: ArtifactRef) -> Failed:
         stage=ref.step,
         next_step="the coordinator's operator checks its disk, then run the job again",
     )
+
+
+def _holds(path: Path, ref: ArtifactRef) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest() == ref.sha256
+    except OSError:
+        return False
 
 
 def disk_words() -> AbstractContextManager[None]:

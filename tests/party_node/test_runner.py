@@ -260,6 +260,32 @@ def test_no_byte_leaves_before_the_commit(tmp_path: Path) -> None:
     assert order == ["commit", "network", "network"]
 
 
+@pytest.mark.parametrize(("spoil", "downloads"), [("", 0), ("gone", 1), ("changed", 1)])
+def test_an_own_output_is_downloaded_only_if_its_file_has_gone_or_changed(
+    tmp_path: Path, spoil: str, downloads: int
+) -> None:
+    seen: list[bytes] = []
+
+    def reads(task: StepTask) -> StepOutput:
+        seen.append(task.inputs["in/put"].path.read_bytes())
+        return _work(task)
+
+    class Spoiling(Script):
+        async def complete(self, key: StepKey, sha256: bytes, size: int, signature: bytes) -> None:
+            await super().complete(key, sha256, size, signature)
+            if key.step == "work/x":
+                (file,) = (tmp_path / "outputs" / JOB).iterdir()
+                if spoil == "gone":
+                    file.unlink()
+                elif spoil == "changed":
+                    file.write_bytes(b"uotput")
+
+    own = _input(b"output", author="ann", step="work/x")
+    script = Spoiling(lease("work/x"), lease("read/y", inputs=(own,)), content=b"output")
+    play(tmp_path, script, expected=2, handlers={"work": _work, "read": reads}).close()
+    assert (script.failed, seen, script.downloads) == ([], [b"output"], downloads)
+
+
 def test_outgoing_errors_pass_the_filter(tmp_path: Path) -> None:
     """What the coordinator may read is the owner's choice; a filter that fails says nothing."""
 
