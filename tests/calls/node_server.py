@@ -151,5 +151,10 @@ def _calls(world: World) -> dict[str, Call]:
                 (MARK, "", ""), ("run", "spender", "0000-01-01"), ("lineage", "[" * 1_000, ""),
             )
         ))),
+        "Node/Subject": Call(owner, each(*(
+            pb.NodeSubject(id_type=kind, identifier=one)
+            for kind in ("email", "phone", MARK, "")
+            for one in (EMAIL, MARK, "", "\x00", MARK * 5_000)
+        ))),
         "Node/Status": Call(owner, each(pb.NodeStatusRequest())),
     }  # fmt: skip
