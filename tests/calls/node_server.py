@@ -51,10 +51,12 @@ async def node(folder: Path) -> AsyncIterator[Server]:
             )  # fmt: skip
             assert said.startswith("withdrawn for")
 
-        yield Server({"owner": channel}, good, _calls(world), most=MOST)
-        await channel.close()
-        client.close()
-        await server.stop(0)
+        try:
+            yield Server({"owner": channel}, good, _calls(world), most=MOST)
+        finally:
+            await channel.close()
+            client.close()
+            await server.stop(0)
 
 
 def _calls(world: World) -> dict[str, Call]:
