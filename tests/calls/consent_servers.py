@@ -54,9 +54,11 @@ async def consent(folder: Path) -> AsyncIterator[Server]:
             )
 
         stranger = channels.pop("stranger")
-        yield Server(channels, good, _consent_calls(stand), stranger)
-        for one in (stranger, *channels.values()):
-            await one.close()
+        try:
+            yield Server(channels, good, _consent_calls(stand), stranger)
+        finally:
+            for one in (stranger, *channels.values()):
+                await one.close()
 
 
 def _consent_calls(stand: served.Stand) -> dict[str, Call]:
@@ -156,10 +158,12 @@ async def portal(folder: Path) -> AsyncIterator[Server]:
         stranger = dialled(here, kit("mallory"))
         desk = _Desk(questions, node)
         assert Endpoint.of(here.card).role == "portal"
-        yield Server(channels, desk.good, desk.calls(), stranger)
-        await desk.end()
-        for one in (node, *channels.values(), stranger):
-            await one.close()
+        try:
+            yield Server(channels, desk.good, desk.calls(), stranger)
+        finally:
+            await desk.end()
+            for one in (node, *channels.values(), stranger):
+                await one.close()
 
 
 class _Desk:

@@ -42,9 +42,11 @@ async def coordinator(folder: Path) -> AsyncIterator[Server]:
         asking = _Echo({name: CoordinatorClient(here.card, one) for name, one in parties.items()})
         channels = {name: dialled(here, one) for name, one in parties.items()}
         stranger = dialled(here, kit("mallory"))
-        yield Server(channels, asking.good, asking.calls(), stranger=stranger)
-        for one in (*asking.clients.values(), *channels.values(), stranger):
-            await one.close()
+        try:
+            yield Server(channels, asking.good, asking.calls(), stranger=stranger)
+        finally:
+            for one in (*asking.clients.values(), *channels.values(), stranger):
+                await one.close()
 
 
 class _Echo:

@@ -51,10 +51,12 @@ async def node(folder: Path) -> AsyncIterator[Server]:
             )  # fmt: skip
             assert said.startswith("withdrawn for")
 
-        yield Server({"owner": channel}, good, _calls(world), most=MOST)
-        await channel.close()
-        client.close()
-        await server.stop(0)
+        try:
+            yield Server({"owner": channel}, good, _calls(world), most=MOST)
+        finally:
+            await channel.close()
+            client.close()
+            await server.stop(0)
 
 
 def _calls(world: World) -> dict[str, Call]:
@@ -150,6 +152,11 @@ def _calls(world: World) -> dict[str, Call]:
                 ("history", "", ""), ("lineage", "spender", ""), ("lineage", MARK, ""),
                 (MARK, "", ""), ("run", "spender", "0000-01-01"), ("lineage", "[" * 1_000, ""),
             )
+        ))),
+        "Node/Subject": Call(owner, each(*(
+            pb.NodeSubject(id_type=kind, identifier=one)
+            for kind in ("email", "phone", MARK, "")
+            for one in (EMAIL, MARK, "", "\x00", MARK * 5_000)
         ))),
         "Node/Status": Call(owner, each(pb.NodeStatusRequest())),
     }  # fmt: skip
