@@ -1,5 +1,5 @@
-"""`assent consent import|migrate|verify-receipt`: a file of consents, logs that take the place of
-others, and what a person checks alone."""
+"""`assent consent import|check|migrate|verify-receipt`: a file of consents, the databases of the
+service, logs that take the place of others, and what a person checks alone."""
 
 from __future__ import annotations
 
@@ -106,6 +106,46 @@ def consent_import(
             f"{file}: {said['bad']:,} of {said['rows']:,} rows were left out",
             next_step="correct them and import the file again; the others are recorded",
         )
+
+
+@consent.command("check")
+def consent_check(
+    collaboration: CollaborationFile,
+    data: DataFolder = Path("consent"),
+    log_url: Annotated[
+        str, typer.Option("--log-url", help="As of `consent run`; default: in DATA.")
+    ] = "",
+    openings_url: Annotated[
+        str, typer.Option("--openings-url", help="As of `consent run`; default: in DATA.")
+    ] = "",
+    lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check the service's databases from end to end while it is stopped, or a copy of them.
+
+    Exit 0 verified, 1 damage or tampering, 2 bad input, 3 incomplete.
+    """
+    from catalog.collaboration import load_collaboration
+    from consent.findings import LANGUAGES
+    from consent.ledger import Places
+    from consent.log_check import check_stores
+    from consent.trust import Trust
+    from protocol.transport.hub import alone
+
+    if lang not in LANGUAGES:
+        raise BadInput(f"{lang!r} is not a language of reports", next_step="use en or zh")
+    trust = Trust.of(load_collaboration(collaboration))
+    local = Places.in_folder(data)
+    if not log_url and not (data / "log.sqlite").is_file():
+        raise BadInput(f"{data}: has no log.sqlite", next_step="name the service's data folder")
+    with alone(data, "consent", "consent service"):
+        places = Places(log_url or local.tree, openings_url or local.openings)
+        report = check_stores(places, trust)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        typer.echo(report.to_text(lang), nl=False)
+    raise typer.Exit(report.exit_code)
 
 
 @consent.command("migrate")

@@ -1,7 +1,7 @@
 """Checks a log's databases from end to end: entries, tiles, head, checkpoints, openings.
 
-Who runs it: whoever runs the consent service (`assent doctor`), after a crash, a restore or a
-doubt.  Reads only.  Learns: nothing new; the findings name positions.
+Who runs it: whoever runs the consent service (`assent consent check`), after a crash, a restore
+or a doubt.  Reads only.  Learns: nothing new; the findings name positions.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from consent.bundle import Source, bundle_lines
 from consent.errors import ProofError
 from consent.findings import Finding
 from consent.leaf import ERASURE_MARK, read_body, subject_text
+from consent.ledger import Places
+from consent.log_sql import SqlLog, SqlOpenings, origins
 from consent.log_storage import StoredOpening
 from consent.merkle import hash_leaf
 from consent.note_keys import VerifierKey
 from consent.policy import Policy, majority_policy, parse_policy
 from consent.tiles import TileTree
+from consent.trust import AUDITOR, Trust, party_of
+from protocol.errors import BadInput, Failed
 
 _PAGE = 2_048
 
@@ -36,6 +40,37 @@ def check_log(source: Source, key: VerifierKey, policy: Policy | None = None) ->
     # The lines never were a file, so that they have no end to be missing.
     found = [one for one in found if one.code != "file_cut"]
     return Report(tuple(sorted(found, key=lambda one: one.severity)), report.logs)
+
+
+def check_stores(places: Places, trust: Trust) -> Report:
+    """`check_log` of every log in the service's databases; nobody must be writing to them.
+
+    A database that cannot even be read is a finding.  Raises BadInput when there is no log.
+    """
+    reports = []
+    named = tuple(name for name in trust.witnesses if name != AUDITOR)
+    everybody = (*named, trust.consent.name)
+    try:
+        names = origins(places.tree)
+        for origin in names:
+            storage, openings = SqlLog(places.tree, origin), SqlOpenings(places.openings, origin)
+            try:
+                parties = (party,) if (party := party_of(origin)) else everybody
+                source = Source(origin, storage, openings, parties)
+                # Of an empty log witnesses may have seen nothing yet.
+                policy = trust.policy(origin) if storage.head().size else None
+                reports.append(check_log(source, trust.log_key(origin), policy))
+            finally:
+                storage.close()
+                openings.close()
+    except Failed as error:
+        broken = Finding("database_broken", "", {"name": places.tree, "cause": error.info.cause})
+        return Report((broken,), ())
+    if not names:
+        raise BadInput("there is no log in this place", next_step="name the service's data folder")
+    findings = [one for report in reports for one in report.findings]
+    logs = tuple(log for report in reports for log in report.logs)
+    return Report(tuple(sorted(findings, key=lambda one: one.severity)), logs)
 
 
 def _databases(source: Source) -> Iterator[Finding]:

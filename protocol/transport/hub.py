@@ -11,8 +11,8 @@ import asyncio
 import fcntl
 import logging
 import signal
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
 from protocol.errors import BadInput
@@ -46,7 +46,14 @@ def run(
             next_step="make the kit with --address host:port, or give --listen",
         )
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / f"{card.role}.lock").open("w") as lock:
+    with alone(data, card.role, what):
+        asyncio.run(_until_stopped(serving(keys, address), f"assent.{card.role}", address))
+
+
+@contextmanager
+def alone(data: Path, role: str, what: str) -> Iterator[None]:
+    """Keeps every other process of a service out of its data folder."""
+    with (data / f"{role}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -54,7 +61,7 @@ def run(
                 f"{data}: another {what} is running with this data folder",
                 next_step="stop it, or name another --data",
             ) from error
-        asyncio.run(_until_stopped(serving(keys, address), f"assent.{card.role}", address))
+        yield
 
 
 async def _until_stopped(server: AbstractAsyncContextManager[int], name: str, address: str) -> None:
