@@ -26,7 +26,7 @@ from consent.merkle import tree_root
 from consent.note import open_note
 from consent.policy import check_checkpoint
 from protocol.errors import Failed
-from tests.consent import killed_log, logs
+from tests.consent import forked, killed_log, logs
 from tests.consent.logs import Stores
 from tests.consent.made import Clock
 
@@ -56,37 +56,18 @@ def survived(stores: Stores, answered: list[str]) -> None:
     assert check_log(stores.source(), logs.log_key().key).findings == ()
 
 
-def child(folder: Path, step: int) -> tuple[int, list[str]]:
-    """Runs the writer in a forked process, which costs a hundredth of a new interpreter."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.dup2(write, 1)
-            sys.stdout = os.fdopen(1, "w", buffering=1)
-            killed_log.main(str(folder), step, "x")
-            os._exit(0)
-        except BaseException:
-            os._exit(17)
-    os.close(write)
-    with os.fdopen(read) as out:
-        answered = out.read().splitlines()
-    _, status = os.waitpid(pid, 0)
-    return status, answered
-
-
 @pytest.mark.slow
 def test_killed_at_every_step(tmp_path: Path) -> None:
     ended = killed = 0
     for step in range(1, 1000):
         folder = tmp_path / str(step)
-        status, answered = child(folder, step)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0
+        code = forked.run(killed_log.main, str(folder), step, "x", out=tmp_path / "said")
+        answered = (tmp_path / "said").read_text().splitlines()
+        if code == 0:
             assert answered[-1] == "end"
             ended = step
             break
-        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert code == -signal.SIGKILL
         killed += 1
         survived(logs.sqlite(folder), answered)
         shutil.rmtree(folder)

@@ -20,9 +20,10 @@ from consent.note import parse_note
 from consent.port import Entry, Head, Recorded, ReplicaPage
 from consent.records import RecordBatch
 from consent.replica import Replica
+from consent.trust import Trust
 from protocol.errors import Failed
 from tests import ledgers
-from tests.consent import made
+from tests.consent import forked, made
 from tests.consent.replicas import Faulty, append, held, sync
 from tests.consent.test_log_kill import limit
 
@@ -70,13 +71,13 @@ def told(stand: ledgers.Stand) -> Told:
     return Told(ledger.head(origin), list(entries))
 
 
-def opened(folder: Path, stand: ledgers.Stand) -> Replica:
-    return Replica(folder / FILE, "retailer", stand.trust, made.SEAL)
+def opened(folder: Path, trust: Trust) -> Replica:
+    return Replica(folder / FILE, "retailer", trust, made.SEAL)
 
 
-def work(folder: Path, stand: ledgers.Stand, port: Told, last: int) -> None:
+def work(folder: Path, trust: Trust, port: Told, last: int) -> None:
     """Takes a denial at the counter, pulls, forgets; dies at step `last` of the database's."""
-    replica, left = opened(folder, stand), [last]
+    replica, left = opened(folder, trust), [last]
 
     def step(*_: object) -> None:
         left[0] -= 1
@@ -96,28 +97,12 @@ def work(folder: Path, stand: ledgers.Stand, port: Told, last: int) -> None:
     asyncio.run(replica.sync(port))  # type: ignore[arg-type]
 
 
-def died(folder: Path, stand: ledgers.Stand, port: Told, step: int) -> bool:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work(folder, stand, port, step)
-            os._exit(0)
-        except BaseException:
-            os._exit(17)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
-
-
 @pytest.mark.slow
 def test_killed_at_every_step(tmp_path: Path, stand: ledgers.Stand) -> None:
     stand.ledger.append("retailer", made.batch(["old", "gone", "kept"])).result(20)
     start = tmp_path / "start"
     start.mkdir()
-    copy = opened(start, stand)
+    copy = opened(start, stand.trust)
     asyncio.run(copy.sync(LocalConsent(stand.ledger, "retailer")))
     before = held(copy)
     copy.close()
@@ -130,8 +115,9 @@ def test_killed_at_every_step(tmp_path: Path, stand: ledgers.Stand) -> None:
         step += 1
         folder = tmp_path / str(step)
         shutil.copytree(start, folder)
-        alive = not died(folder, stand, port, step)
-        copy = opened(folder, stand)
+        code = forked.run(work, folder, stand.trust, port, step)
+        assert code in (0, -signal.SIGKILL)
+        copy = opened(folder, stand.trust)
         copy.require_fresh(made.START)
         # The copy of before or that of after, or that of before without who was erased.
         found = held(copy)
@@ -149,7 +135,7 @@ def test_killed_at_every_step(tmp_path: Path, stand: ledgers.Stand) -> None:
         assert forgotten == [GONE] or told_before.read_bytes().count(GONE) > 0
         assert not any(GONE in path.read_bytes() for path in folder.glob(f"{FILE}*"))
         shutil.rmtree(folder)
-        if alive:
+        if code == 0:
             break
         killed += 1
     assert killed == step - 1 > 40
