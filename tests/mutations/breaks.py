@@ -250,7 +250,7 @@ BREAKS = (
         "protocol/paillier/zeros.py",
         "self._kept = both[n:]",
         "self._kept = both",
-        ("tests/protocol/paillier/test_native.py::test_idle_lanes_raise_rows_of_later_calls",),
+        ("tests/protocol/paillier/test_zeros.py",),
     ),
     Break(
         "rows that rounding decides go to another centre without a compiler",
