@@ -153,6 +153,8 @@ class Early:
             ready = self._size - offset
             if ready >= CHUNK or (self._made and ready):
                 block = await asyncio.to_thread(os.pread, descriptor, min(ready, CHUNK), offset)
+                if not block:
+                    return  # the file got shorter; `send` sees what it is now
                 yield block
                 offset += len(block)
             else:

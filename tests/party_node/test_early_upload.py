@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -73,6 +74,29 @@ def test_an_early_upload_that_breaks_is_made_up(tmp_path: Path) -> None:
         tmp_path, script, handlers={"work": lambda t: _slowly(t.workdir / "out", t, first, broken)}
     ).close()
     assert list(script.uploaded.values()) == [first + b"end"]
+
+
+def test_a_file_that_got_shorter_is_sent_as_it_is(tmp_path: Path) -> None:
+    class Slow(Script):
+        async def upload(
+            self, key: StepKey, sha256: bytes, size: int, offset: int, chunks: AsyncIterator[bytes]
+        ) -> UploadState:
+            if not sha256:
+                await asyncio.sleep(0.05)  # by now the file is the short one
+            return await super().upload(key, sha256, size, offset, chunks)
+
+    def handler(task: StepTask) -> StepOutput:
+        path = task.workdir / "out"
+        path.write_bytes(bytes(3 * CHUNK))
+        task.grew(path, 3 * CHUNK)
+        os.truncate(path, 5)
+        return StepOutput(path)
+
+    script = Slow(lease())
+    play(tmp_path, script, handlers={"work": handler}).close()
+    assert [(key.step, script.uploaded[key]) for key, _ in script.completed] == [
+        ("work/x", bytes(5))
+    ]
 
 
 def test_a_handler_that_fails_ends_its_early_upload(tmp_path: Path) -> None:
