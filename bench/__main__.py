@@ -20,7 +20,7 @@ BEGINNINGS = {
     "PART`; ratio above 1 = better than the peer.\nOptional peers: `.venv/bin/pip install sf-heu "
     "pypaillier`, and `make bench-peers` for openmined-psi.\nJobs of millions: "
     f"[{LARGE}]({LARGE}).",
-    LARGE: "# Jobs of millions\n\nWritten by `python -m bench --large`: some 40 minutes and 10 GB "
+    LARGE: "# Jobs of millions\n\nWritten by `python -m bench --large`: some 40 minutes and 30 GB "
     "of disk.",
 }
 
