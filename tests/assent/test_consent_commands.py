@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from assent.main import app
-from catalog.collaboration import Collaboration, Endpoint, dump_collaboration
+from catalog.collaboration import Collaboration, Endpoint, card_text, dump_collaboration
 from consent.log import Log
 from consent.log_sql import SqlLog, SqlOpenings
 from consent.receipt import make_receipt
@@ -43,6 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal=Endpoint.of(portal.card),
     )
     (folder / "collaboration.yaml").write_text(dump_collaboration(collaboration), "utf-8")
+    renewed = replace(collaboration, consent=Endpoint.of(keys("consent", "consent").card))
+    (folder / "renewed.yaml").write_text(dump_collaboration(renewed), "utf-8")
+    (folder / "old-card.yaml").write_text(card_text(service.card), "utf-8")
     storage = SqlLog(f"sqlite:///{folder}/log.db", ORIGIN)
     openings = SqlOpenings(f"sqlite:///{folder}/openings.db", ORIGIN)
     log = Log(storage, openings, log_signer(service, ORIGIN), made.Clock(), lambda n: b"r" * n)
@@ -80,6 +84,18 @@ def test_a_receipt_that_holds(folder: Path) -> None:
         assert found["signer"] == ("portal" if option == "--collaboration" else None)
         assert set(found["witnesses"]) == {"retailer", "media"}
         assert found["record"]["event"]["event_state"] == "dpv:ConsentGiven"
+
+
+def test_a_receipt_of_a_service_whose_keys_were_replaced(folder: Path) -> None:
+    """Its log's signature is of keys that are on no card now; their holder has the old card."""
+    words = (folder / "receipt.jws", "--collaboration", folder / "renewed.yaml")
+    code, _, cause = run(*words)
+    assert (code, "does not verify" in cause) == (1, True)
+    code, said, cause = run(*words, "--old-card", folder / "old-card.yaml")
+    assert (code, "this receipt holds" in said) == (0, True), cause
+    # Whoever gives the new card for the old one has proved nothing.
+    (folder / "new-card.yaml").write_text(card_text(keys("consent", "consent").card), "utf-8")
+    assert run(*words, "--old-card", folder / "new-card.yaml")[0] == 1
 
 
 @pytest.mark.parametrize("part", range(12))
