@@ -110,14 +110,13 @@ def audit_verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:  # fmt: skip
     """Verify a bundle offline.  Exit 0 verified, 1 tampering, 2 bad input, 3 incomplete."""
+    from assent.words import check_language
     from consent.audit import Rule
     from consent.audit_files import kept_notes, verify
     from consent.audit_jobs import JobRule
     from consent.audit_rules import ConsentRule
-    from consent.findings import LANGUAGES
 
-    if lang not in LANGUAGES:
-        raise BadInput(f"{lang!r} is not a language of reports", next_step="use en or zh")
+    check_language(lang)
     rules: list[Rule] = [ConsentRule(), JobRule(_signers(collaboration))]
     notes = kept_notes(keep, kept or ())
     report = verify(bundle, _policy(bundle, collaboration, policy, notes), rules, keep, notes)

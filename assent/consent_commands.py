@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assent.service_commands import CollaborationFile, DataFolder, KeyFolder, NodeFolder
+from assent.service_commands import (
+    CollaborationFile,
+    DataFolder,
+    KeyFolder,
+    LogUrl,
+    NodeFolder,
+    OpeningsUrl,
+)
 from assent.service_commands import consent as consent
 from protocol.errors import BadInput, Failed, ProtocolViolation
 
@@ -112,12 +120,8 @@ def consent_import(
 def consent_check(
     collaboration: CollaborationFile,
     data: DataFolder = Path("consent"),
-    log_url: Annotated[
-        str, typer.Option("--log-url", help="As of `consent run`; default: in DATA.")
-    ] = "",
-    openings_url: Annotated[
-        str, typer.Option("--openings-url", help="As of `consent run`; default: in DATA.")
-    ] = "",
+    log_url: LogUrl = "",
+    openings_url: OpeningsUrl = "",
     lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -125,21 +129,21 @@ def consent_check(
 
     Exit 0 verified, 1 damage or tampering, 2 bad input, 3 incomplete.
     """
+    from assent.words import check_language
     from catalog.collaboration import load_collaboration
-    from consent.findings import LANGUAGES
     from consent.ledger import Places
     from consent.log_check import check_stores
+    from consent.log_database import check_there
     from consent.trust import Trust
     from protocol.transport.hub import alone
 
-    if lang not in LANGUAGES:
-        raise BadInput(f"{lang!r} is not a language of reports", next_step="use en or zh")
+    check_language(lang)
     trust = Trust.of(load_collaboration(collaboration))
-    local = Places.in_folder(data)
-    if not log_url and not (data / "log.sqlite").is_file():
-        raise BadInput(f"{data}: has no log.sqlite", next_step="name the service's data folder")
-    with alone(data, "consent", "consent service"):
-        places = Places(log_url or local.tree, openings_url or local.openings)
+    places = Places.in_folder(data, log_url, openings_url)
+    for url in (places.tree, places.openings):
+        check_there(url)
+    # Both databases may be on a server: then there is no folder, and nobody to keep out of it.
+    with alone(data, "consent", "consent service") if data.is_dir() else nullcontext():
         report = check_stores(places, trust)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
@@ -166,12 +170,8 @@ def consent_migrate(
     old_card: Annotated[
         Path | None, typer.Option("--old-card", help="card.yaml of the service's earlier keys.")
     ] = None,
-    log_url: Annotated[
-        str, typer.Option("--log-url", help="As of `consent run`; default: in DATA.")
-    ] = "",
-    openings_url: Annotated[
-        str, typer.Option("--openings-url", help="As of `consent run`; default: in DATA.")
-    ] = "",
+    log_url: LogUrl = "",
+    openings_url: OpeningsUrl = "",
 ) -> None:  # fmt: skip
     """Begin new logs in DATA where old ones cannot go on; their first entries name the old ends.
 
@@ -201,9 +201,8 @@ def consent_migrate(
             next_step="pass --from OLD, or --note with a checkpoint that somebody kept",
         )
     heads = last_heads(given, trust)
-    local = Places.in_folder(data)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    places = Places(log_url or local.tree, openings_url or local.openings)
+    places = Places.in_folder(data, log_url, openings_url)
     for one in migrate(places, own, list(found.parties), heads, time.time, os.urandom):
         before = f"replaces {one.replaced}, {one.size:,} entries" if one.replaced else "is new"
         typer.echo(f"{one.origin} {before}")
@@ -212,8 +211,10 @@ def consent_migrate(
 def _old_logs(place: str) -> str:
     """The URL of the old logs' database.  Raises BadInput when there is none."""
     from consent.ledger import Places
+    from consent.log_database import check_there
 
     if "://" in place:
+        check_there(place)
         return place
     if not (Path(place) / "log.sqlite").is_file():
         raise BadInput(

@@ -22,6 +22,22 @@ DataFolder = Annotated[Path, typer.Option("--data", help="Folder for state, arti
 KeyFolder = Annotated[
     Path | None, typer.Option("--keys", help="Folder of `kit create`; default: DATA/keys.")
 ]
+LogUrl = Annotated[
+    str,
+    typer.Option(
+        "--log-url",
+        envvar="ASSENT_LOG_URL",
+        help="Database of the logs, sqlite:/// or postgresql://; default: in DATA.",
+    ),
+]
+OpeningsUrl = Annotated[
+    str,
+    typer.Option(
+        "--openings-url",
+        envvar="ASSENT_OPENINGS_URL",
+        help="Database of what can be erased; default: in DATA.",
+    ),
+]
 InSandbox = Annotated[bool, typer.Option("--sandbox", hidden=True)]
 NodeFolder = Annotated[
     Path, typer.Option("--node", help="Data folder of the running node.", envvar="ASSENT_NODE")
@@ -222,20 +238,8 @@ def consent_run(
     files: Annotated[
         str, typer.Option(help="host:port to serve the logs as static files over HTTPS.")
     ] = "",
-    log_url: Annotated[
-        str,
-        typer.Option(
-            "--log-url", envvar="ASSENT_LOG_URL",
-            help="Database of the logs, sqlite:/// or postgresql://; default: in DATA.",
-        ),
-    ] = "",
-    openings_url: Annotated[
-        str,
-        typer.Option(
-            "--openings-url", envvar="ASSENT_OPENINGS_URL",
-            help="Database of what can be erased; default: in DATA.",
-        ),
-    ] = "",
+    log_url: LogUrl = "",
+    openings_url: OpeningsUrl = "",
     replaced: Annotated[
         list[str] | None,
         typer.Option(
@@ -257,13 +261,12 @@ def consent_run(
     from consent.ledger import Places
     from consent.main import run
 
-    local = Places.in_folder(data)
-    places = Places(log_url or local.tree, openings_url or local.openings)
     earlier = [
         old if "://" in old else Places.in_folder(Path(old)).openings for old in replaced or ()
     ]
     run(
-        collaboration, data, keys or data / "keys", listen=listen, places=places,
+        collaboration, data, keys or data / "keys", listen=listen,
+        places=Places.in_folder(data, log_url, openings_url),
         replaced=earlier, files=files, heartbeat=heartbeat, sandbox=sandbox,
     )  # fmt: skip
 

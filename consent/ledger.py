@@ -48,8 +48,12 @@ class Places:
     openings: str
 
     @classmethod
-    def in_folder(cls, folder: Path) -> Places:
-        return cls(f"sqlite:///{folder}/log.sqlite", f"sqlite:///{folder}/openings.sqlite")
+    def in_folder(cls, folder: Path, tree: str = "", openings: str = "") -> Places:
+        """Files in `folder`, where no other place is given."""
+        return cls(
+            tree or f"sqlite:///{folder}/log.sqlite",
+            openings or f"sqlite:///{folder}/openings.sqlite",
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Checks a log's databases from end to end: entries, tiles, head, checkpoints, openings.
 
 Who runs it: whoever runs the consent service (`assent consent check`), after a crash, a restore
-or a doubt.  Reads only.  Learns: nothing new; the findings name positions.
+or a doubt.  Changes nothing that is stored.  Learns: nothing new; the findings name positions.
 """
 
 from __future__ import annotations

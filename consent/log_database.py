@@ -23,9 +23,28 @@ _BUSY_SECONDS = 30
 _WAL_TRIES, _WAL_PAUSE = 200, 0.02
 
 
+def check_there(url: str) -> None:
+    """Raises BadInput for a file that is not there: opening would make it, empty."""
+    address = _address(url)
+    file = address.database or ""
+    if address.get_backend_name() == "sqlite" and not Path(file).is_file():
+        raise BadInput(
+            f"{file}: there is no such database", next_step="name the folder of the logs"
+        )
+
+
+def _address(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise BadInput(
+            f"{url!r} is not the address of a database", next_step="use sqlite:/// or postgresql://"
+        ) from error
+
+
 def open_url(url: str, metadata: sa.MetaData, append_only: Sequence[str]) -> sa.Engine:
     """An engine with the tables of `metadata`; rows of `append_only` stay as they are for ever."""
-    address = sa.make_url(url)
+    address = _address(url)
     with failing_closed():
         if address.get_backend_name() == "sqlite":
             engine = _sqlite(address)

@@ -11,10 +11,9 @@ the last bit where one was taken), so that ids lead from an entry to the same pe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from consent.log_database import check_there
 from consent.log_sql import SqlOpenings, opened_origins
-from protocol.errors import BadInput
 
 
 class Replaced:
@@ -23,12 +22,7 @@ class Replaced:
     def __init__(self, urls: Sequence[str]) -> None:
         """Raises BadInput for a file that is not there: it would be made, and nobody erased."""
         for url in urls:
-            file = url.removeprefix("sqlite:///")
-            if file != url and not Path(file).is_file():
-                raise BadInput(
-                    f"{file}: there is no such database",
-                    next_step="name the data folder of the logs that were replaced",
-                )
+            check_there(url)
         self._stores = [SqlOpenings(url, origin) for url in urls for origin in opened_origins(url)]
 
     def close(self) -> None:

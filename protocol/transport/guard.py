@@ -72,7 +72,9 @@ def _reading(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     def reading(data: bytes) -> Any:
         try:
             return read(data)
-        except Exception:  # DecodeError, and whatever else the library finds wrong
+        except Exception:
+            # protobuf's DecodeError has no public base common to its backends; whatever it is,
+            # the bytes are no message, and the call is answered so (`_single`, `_stream`).
             return _Unreadable()
 
     return reading

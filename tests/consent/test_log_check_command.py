@@ -89,11 +89,25 @@ def test_a_database_that_cannot_be_read_is_a_finding(folder: Path) -> None:
     assert "log.sqlite is damaged" in said
 
 
-def test_what_cannot_be_checked_is_said(folder: Path) -> None:
+def test_what_cannot_be_checked_is_said_and_nothing_is_made(folder: Path) -> None:
     code, said = check(folder, data="elsewhere")
-    assert (code, "no log.sqlite" in said) == (2, True)
+    assert (code, "log.sqlite: there is no such database" in said) == (2, True)
     assert not (folder / "elsewhere").exists()
     assert check(folder, "--lang", "fr")[0] == 2
+    code, said = check(folder, "--log-url", "a folder")
+    assert (code, "not the address of a database" in said) == (2, True)
+    assert check(folder, "--log-url", "mysql://host/db")[0] == 2
     with alone(folder, "consent", "consent service"):
         code, said = check(folder)
     assert (code, "stop it" in said) == (2, True)
+    (folder / "openings.sqlite").rename(folder / "moved.sqlite")
+    code, said = check(folder)
+    assert (code, "openings.sqlite: there is no such" in said) == (2, True)
+    assert not (folder / "openings.sqlite").exists()
+
+
+def test_databases_elsewhere_need_no_folder(folder: Path) -> None:
+    urls = [f"sqlite:///{folder}/{name}.sqlite" for name in ("log", "openings")]
+    code, said = check(folder, "--log-url", urls[0], "--openings-url", urls[1], data="none")
+    assert (code, "Verified" in said) == (0, True), said
+    assert not (folder / "none").exists()

@@ -294,3 +294,6 @@ def test_the_operators_command(stand: ledgers.Stand, tmp_path: Path) -> None:
     assert [line.split(" ", 2)[1] for line in said.splitlines()] == ["replaces", "is", "is"]
     assert "nothing says" in run("c")[1]
     assert "no log.sqlite" in run("c", "--from", tmp_path)[1]
+    nowhere = f"sqlite:///{tmp_path}/nothing.sqlite"
+    assert "no such database" in run("c", "--from", nowhere)[1]
+    assert not (tmp_path / "nothing.sqlite").exists()
