@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from protocol.psi import ecdh
 from protocol.psi.ecdh import ORDER, POINT, Curve, arithmetic, random_scalar
 from protocol.psi.native_curve import Ifma, digests, extension, hashlib_digests
 from protocol.psi.sodium import WIDE, Sodium
+from tests.protocol import sanitized
 from tests.protocol.psi.parties import ARITHMETICS, NO_IFMA
 from tests.reference import ristretto
 
@@ -259,21 +258,8 @@ def test_without_the_extension_libsodium_serves(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.slow
 def test_the_sanitizers_find_nothing(tmp_path: Path) -> None:
     """native_check.c and the kernel under address and undefined-behaviour sanitizers."""
-    compiler = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    program = tmp_path / "check"
     sources = [SOURCES / "ristretto_ifma.c", SOURCES / "sha512.c"]
-    built = subprocess.run(
-        # Unoptimised: half the time to compile, and no access is optimised away.
-        [compiler, "-O0", "-g1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}",
-         "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-o", program,
-         Path(__file__).with_name("native_check.c"), *sources],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if built.returncode and ("libasan" in built.stderr or "libubsan" in built.stderr):
-        pytest.skip("the compiler has no sanitizer libraries")
-    assert built.returncode == 0, built.stderr
-    ran = subprocess.run([program], capture_output=True, text=True, timeout=200, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout == ("good\n" if Ifma.load() else "no IFMA: digests only\n")
+    # Unoptimised: half the time to compile, and no access is optimised away.
+    program = Path(__file__).with_name("native_check.c")
+    said = sanitized.output(program, sources, tmp_path, "-O0")
+    assert said == ("good\n" if Ifma.load() else "no IFMA: digests only\n")
