@@ -113,9 +113,11 @@ class Reader:
         return str((said or {}).get(self.language) or "")
 
     def _value(self, said: Mapping[str, Any] | None, value: str) -> str:
+        """Two values that have one title are called by the words of jobs."""
         titles = (said or {}).get("values", {})
         if title := self._title(titles.get(value)):
-            return title
+            alike = sum(self._title(other) == title for other in titles.values())
+            return title if alike == 1 else value
         word = CATALOGUES[self.language].get(f"word_{value}")
         if word is None:
             return value

@@ -31,8 +31,15 @@ from markupsafe import Markup
 from assent import words
 from assent.reader import Reader, number, percent, size
 from assent.report_curve import curves
-from assent.report_lists import derived, listings, segment_name
-from assent.report_tables import flow_table, legend, standing_out, tables, withheld_counts
+from assent.report_lists import listings, segment_name
+from assent.report_tables import (
+    attributes_of,
+    flow_table,
+    legend,
+    standing_out,
+    tables,
+    withheld_counts,
+)
 from assent.segment_cards import cards
 from assent.who_learns import (
     Disclosure,
@@ -67,8 +74,7 @@ _ERROR: dict[str, Any] = {
     "next_step": "",
     "retryable": False,
 }
-_NO_AXIS = frozenset({"count", "tgi", "withheld", "withheld_measures"})  # of a cell
-_DRAWN = frozenset({"rfm", "stages"})  # lists that are bars here
+_DRAWN = frozenset({"rfm"})  # lists that are bars here
 
 Texts = str | Mapping[str, str]  # one for both languages, or one for each
 
@@ -190,7 +196,6 @@ def _job(index: int, result: Mapping[str, Any], language: str) -> dict[str, Any]
     released = result.get("status") == "released"
     lists = listings(result, reader)
     crossed = cells if released and not lists else []
-    followed = derived(result, reader) if released and not lists else ()
     return {
         "reader": reader,
         "anchor": f"{language}-job-{index}",
@@ -203,7 +208,7 @@ def _job(index: int, result: Mapping[str, Any], language: str) -> dict[str, Any]
         "overlap": result.get("overlap") if released else None,
         "overlap_margin": _margin(privacy, "overlap"),
         "tables": tables(crossed, requester, reader),
-        "lists": [part for part in (*lists, *followed) if part.kind not in _DRAWN],
+        "lists": [part for part in lists if part.kind not in _DRAWN],
         "bars": _bars(result, reader) if released else [],
         "flow": flow_table(result.get("flow") or [], reader) if released else None,
         "cards": cards(result),
@@ -241,10 +246,7 @@ def _subject(result: Mapping[str, Any], reader: Reader) -> str:
         return reader.say("rfm")
     if "parameters" in result:
         return reader.say("subject_ltv")
-    names = [
-        key for key in (result.get("cells") or [{}])[0] if key not in _NO_AXIS and ":" not in key
-    ]
-    if names:
+    if names := attributes_of((result.get("cells") or [{}])[0]):
         return " × ".join(reader.attributes(names))
     return reader.say("subject_overlap")
 

@@ -32,6 +32,8 @@ def report(
     title: Annotated[str, typer.Option(help="Its heading; default: the job's name.")] = "",
 ) -> None:
     """Write the HTML report of a result.json."""
+    from jinja2 import TemplateError
+
     from assent.results import check_target
 
     check_target(html)
@@ -39,7 +41,9 @@ def report(
     results = read(file)
     try:
         write(results, html, lang, title)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError,
+    ) as error:  # fmt: skip
         raise BadInput(
             f"{file}: is not as a node writes it ({type(error).__name__}: {error})",
             next_step="write it anew with `assent job result JOB_ID --out …`",

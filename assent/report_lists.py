@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assent.reader import TERMINAL, Reader, number, percent
+from assent.report_tables import attributes_of
 from assent.segment_cards import cards
 from assent.words import LANGUAGES, say
 
@@ -77,7 +78,7 @@ def derived(result: Mapping[str, Any], reader: Reader = TERMINAL) -> tuple[Listi
          say("counted"): say("cells_of", count=line["released"], all=line["cells"])}
         for line in found if line["cells"]
     ]  # fmt: skip
-    return (listing(say("stages"), lines, reader, kind="stages"),)
+    return (listing(say("stages"), lines, reader),) if lines else ()
 
 
 def lookalike_listings(result: Mapping[str, Any], reader: Reader) -> Iterator[Listing]:
@@ -142,9 +143,7 @@ def _cell(cell: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
 
 
 def _heads(cell: Mapping[str, Any], reader: Reader) -> dict[str, str]:
-    names = [
-        key for key in cell if key != "count" and not key.startswith((_WITHHELD, "sum:", "mean:"))
-    ]
+    names = attributes_of(cell)
     measures = {key: reader.output(key) for key in cell if key.startswith(("sum:", "mean:"))}
     attributes = dict(zip(names, reader.attributes(names), strict=True))
     return {"count": reader.say("people"), **measures, **attributes}

@@ -17,7 +17,7 @@ from assent.reader import TERMINAL, Reader, number
 # Wider tables are cut into blocks, because paper does not scroll.
 COLUMNS_PER_BLOCK = 8
 
-_OWN_KEYS = frozenset({"count", "tgi", "withheld"})
+_OWN_KEYS = frozenset({"count", "tgi", "withheld", "withheld_measures"})
 
 # (upper end of TGI, class of the cell); darker = further from 100.  Text names the number,
 # so that colour is never the only sign.
@@ -32,7 +32,6 @@ class Cell:
     text: str
     lines: tuple[str, ...] = ()
     shade: str = ""
-    withheld: str = ""
 
 
 Key = tuple[Any, ...]  # the values of a row or column, as the result has them
@@ -69,11 +68,16 @@ class Table:
 # -- layout -------------------------------------------------------------------------------
 
 
+def attributes_of(cell: Mapping[str, Any]) -> list[str]:
+    """The keys of a cell that say whose cell it is; the others are what was counted and why not."""
+    return [key for key in cell if key not in _OWN_KEYS and ":" not in key.split("/")[0]]
+
+
 def axes(cells: Sequence[Mapping[str, Any]], requester: str) -> tuple[list[str], list[str]]:
     """The attributes of the cells: the requester's are the rows, the others the columns."""
     if not cells:
         return [], []
-    names = [key for key in cells[0] if key not in _OWN_KEYS and ":" not in key.split("/")[0]]
+    names = attributes_of(cells[0])
     rows = [name for name in names if name.split("/")[0] == requester]
     return rows, [name for name in names if name not in rows]
 
@@ -165,7 +169,7 @@ def _shown(cell: Mapping[str, Any] | None, show: Show, reader: Reader) -> Cell:
 
 
 def _hidden(reason: str, reader: Reader) -> Cell:
-    return Cell(reader.say("withheld"), (reader.withheld(reason),), "w", reason)
+    return Cell(reader.say("withheld"), (reader.withheld(reason),), "w")
 
 
 def _heat(cell: Mapping[str, Any], reader: Reader) -> Cell:

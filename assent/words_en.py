@@ -10,7 +10,6 @@ WORDS = {
     "brand": "Assent report",
     "page_title": "{title} – Assent report",
     "title_jobs": "Results of {count} jobs",
-    "language": "Language",
     "written": "Written {time}",
     "jobs": "Jobs",
     "about": "About this run",
@@ -106,7 +105,6 @@ WORDS = {
     "segment_withheld": "size withheld: {reason}",
     "above": "{deviations} deviations above average",
     "under": "{deviations} deviations below average",
-    "own_tags": "Own tags that stand out",
     "own_tags_note": "Tags with a TGI are each company’s own, among its own people with that "
     "label: no other company gets them.",
     "high": "high {name}",

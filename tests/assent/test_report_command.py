@@ -37,6 +37,12 @@ def test_a_page_of_one_result_or_of_several(tmp_path: Path) -> None:
         ('[{"job": "a", "status": "released", "requester": "b"}, 7]', "result 2 has no job"),
         ('{"job": "a"}', "has no requester, status"),
         ('{"job": "a", "status": "released", "requester": "b", "cells": 7}', "is not as a node"),
+        ('{"job": "a", "status": "released", "requester": "b", "overlap": 7}', "is not as a node"),
+        (
+            '{"job": "a", "status": "released", "requester": "b", '
+            '"privacy": {"sigmas": {"count": Infinity}}}',
+            "is not as a node",
+        ),
     ],
 )
 def test_what_is_no_result_is_refused_in_one_sentence(

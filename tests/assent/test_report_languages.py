@@ -52,7 +52,8 @@ def test_every_sentence_is_said_somewhere() -> None:
         for file in files
         if not re.search(r"(words|learns)_\w\w\.py", file.name)
     )
-    said = set(re.findall(r"""["']([a-z_0-9]+)["']""", source))
+    # A key of a dictionary ("name":) says nothing.
+    said = set(re.findall(r"""["']([a-z_0-9]+)["'](?!:)""", source))
     begun = ("learns_", "warning_", "mean_", "sum_")
     begun = (*begun, *re.findall(r"""["']([a-z]+_)(?:["'] ~|\{)""", source))
     ends = ("_learns", "_never", "_learns_exact", "_never_exact")

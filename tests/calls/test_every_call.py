@@ -95,7 +95,8 @@ async def attacked(server: Server, name: str, call: Call, rng: random.Random) ->
         assert code in CLEAN, (name, code, details[:300], shown)
         assert '"internal"' not in details, (name, details[:300], shown)
         assert details != "internal", (name, shown)
-        codes.add(code)
+        if not hang_up:
+            codes.add(code)
 
     for role in call.roles:
         channel, first = server.channels[role], role == call.roles[0]
