@@ -182,6 +182,9 @@ class EarlierLogs:
             return _missing(names, said(), held)
 
         await self.gate.import_records(make, progress)
+        if old:
+            moving = np.frombuffer(b"".join(old), np.uint8).reshape(len(old), -1)
+            await asyncio.to_thread(self.requests.moving, moving)
         for subject in old:  # said again; there nobody who asks for erasure would find it
             await self.port.erase(subject)
         if old:

@@ -98,8 +98,10 @@ class Node:
         evidence = EvidenceStore(folder / EVIDENCE_FILE)
 
         def forget(subjects: U8, records: Sequence[bytes]) -> None:
-            ctx.rights.erased(gate.lookup.with_others(subjects))
-            history.forget(subjects)
+            people = ctx.rights.not_moved(subjects)
+            if len(people):
+                ctx.rights.erased(gate.lookup.with_others(people))
+                history.forget(people)
             evidence.erase(records)
 
         gate.when_erased(forget)

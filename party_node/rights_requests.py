@@ -63,6 +63,14 @@ _EARLIER = sa.Table(
     sa.Column("person", sa.LargeBinary, primary_key=True),
 )
 
+# Digests of pseudonyms under which nobody is spoken of any more: what was said under them in a
+# new log was said again under those of now, and they were erased there.
+_MOVED = sa.Table(
+    "moved_people",
+    _META,
+    sa.Column("person", sa.LargeBinary, primary_key=True),
+)
+
 
 @dataclass(frozen=True)
 class OwnersView:
@@ -124,7 +132,7 @@ class RightsRequests:
             db.execute(_REQUESTS.insert().values(**values))
             if request.right == "erase":
                 # Also where the ledger's word of it comes late or never.
-                _keep_erased(db, [self._person(subject) for subject in request.subjects])
+                _keep(db, _ERASED, [self._person(subject) for subject in request.subjects])
 
     def of_person(self, subjects: Sequence[bytes]) -> tuple[Ticket, ...]:
         """The newest first."""
@@ -147,12 +155,15 @@ class RightsRequests:
     def erased(self, subjects: U8) -> None:
         """Keeps whose records were erased; a second time changes nothing.  uint8[n, 32]."""
         with self._engine.begin() as db:
-            _keep_erased(db, list(map(bytes, self._people(subjects))))
+            _keep(db, _ERASED, list(map(bytes, self._people(subjects))))
 
     def were_erased(self, subjects: U8) -> npt.NDArray[np.bool_]:
         """bool[n]: of whom no list may permit anything again."""
+        return self._among(_ERASED, subjects)
+
+    def _among(self, table: sa.Table, subjects: U8) -> npt.NDArray[np.bool_]:
         with self._engine.connect() as db:
-            kept = db.execute(sa.select(_ERASED.c.person)).scalars().all()
+            kept = db.execute(sa.select(table.c.person)).scalars().all()
         if not kept:
             return np.zeros(len(subjects), np.bool_)
         found: npt.NDArray[np.bool_] = np.isin(
@@ -161,6 +172,16 @@ class RightsRequests:
         return found
 
     # -- new logs --------------------------------------------------------------------------
+
+    def moving(self, subjects: U8) -> None:
+        """Before these pseudonyms are erased because their people have others now, uint8[n, 32]:
+        a crash between the two must not count the people as erased."""
+        with self._engine.begin() as db:
+            _keep(db, _MOVED, list(map(bytes, self._people(subjects))))
+
+    def not_moved(self, subjects: U8) -> U8:
+        """Of erased pseudonyms, those whose people asked for it."""
+        return subjects[~self._among(_MOVED, subjects)]
 
     def of_earlier_log(self, origin: str) -> None:
         """Everybody of whom something is kept is known by a pseudonym of the log `origin`, which
@@ -200,7 +221,7 @@ class RightsRequests:
                     _REQUESTS.update().where(_REQUESTS.c.person == was).values(person=is_now)
                 )
                 if db.execute(_ERASED.delete().where(_ERASED.c.person == was)).rowcount:
-                    _keep_erased(db, [is_now])
+                    _keep(db, _ERASED, [is_now])
                 db.execute(_EARLIER.delete().where(_EARLIER.c.person == was))
 
     # -- for the owner ---------------------------------------------------------------------
@@ -244,10 +265,10 @@ class RightsRequests:
         return int(self._now() * 1000)
 
 
-def _keep_erased(db: sa.Connection, people: Sequence[bytes]) -> None:
+def _keep(db: sa.Connection, table: sa.Table, people: Sequence[bytes]) -> None:
     new = [{"person": person} for person in people]
     if new:
-        db.execute(_ERASED.insert().prefix_with("OR IGNORE"), new)
+        db.execute(table.insert().prefix_with("OR IGNORE"), new)
 
 
 def _words(digests: U8) -> npt.NDArray[np.bytes_]:

@@ -63,6 +63,7 @@ class Node:
         self.served = self.stand.folder
         self.storage = self.stand.keys["retailer"].storage
         self.table = Table()
+        self.forgotten: list[bytes] = []
         self.moved: list[tuple[list[int], list[int]]] = []
         engine = sa.create_engine(f"sqlite:///{folder / 'node.sqlite'}")
         self.rights = RightsRequests(engine, self.storage, self.clock)
@@ -77,9 +78,14 @@ class Node:
             identifiers=self.table, port=self.port, storage=self.storage, folder=self.folder,
             trust=self.stand.trust, now=self.clock, random=os.urandom,
         )  # fmt: skip
-        self.gate.when_erased(lambda subjects, ids: self.rights.erased(subjects))
+        self.gate.when_erased(lambda subjects, ids: self.erased(subjects))
         self.gate.were_erased = self.rights.were_erased
         return self.gate
+
+    def erased(self, subjects: np.ndarray) -> None:
+        """As node.py does it."""
+        self.forgotten.extend(map(bytes, self.rights.not_moved(subjects)))
+        self.rights.erased(self.rights.not_moved(subjects))
 
     async def start(self, people: list[str | None]) -> None:
         """As the process does it, over another table."""
@@ -288,6 +294,8 @@ async def test_what_was_said_to_the_new_log_before_the_owners_word_is_said_again
 ) -> None:
     node = Node(tmp_path)
     await told(node)
+    old = node.token(PEOPLE[0])
+    node.rights.file(FileRequest((old,), b"1" * 16, "correct", "tier"), [0])
     node.gate.close()
     node.migrate()
     await node.open()  # the portal still gets pseudonyms of the old log
@@ -295,6 +303,12 @@ async def test_what_was_said_to_the_new_log_before_the_owners_word_is_said_again
     node.gate.close()
     await node.start(list(PEOPLE))
     assert node.rows() == [2, 3]
+    # What stood under the old pseudonym is gone; nobody asked to be erased or forgotten.
+    assert old not in set(map(bytes, node.log().subjects))
+    now = np.frombuffer(node.token(PEOPLE[0]), np.uint8).reshape(1, -1)
+    assert not node.rights.were_erased(now).any()
+    assert node.forgotten == []
+    assert len(node.rights.of_person([node.token(PEOPLE[0])])) == 1
     node.stop()
     node.stand.close()
 
