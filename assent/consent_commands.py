@@ -54,6 +54,11 @@ def verify_receipt(
             "whose signatures count is for you to say",
             next_step="pass --policy FILE or --collaboration FILE, one of them",
         )
+    if old_card is not None and collaboration is None:
+        raise BadInput(
+            "--old-card is of a service in collaboration.yaml",
+            next_step="pass --collaboration FILE, or the old keys in the policy file",
+        )
     data = _read(receipt)
     try:
         text = data.decode("ascii")

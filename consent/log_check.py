@@ -1,12 +1,13 @@
 """Checks a log's databases from end to end: entries, tiles, head, checkpoints, openings.
 
 Who runs it: whoever runs the consent service (`assent consent check`), after a crash, a restore
-or a doubt.  Changes nothing that is stored.  Learns: nothing new; the findings name positions.
+or a doubt.  Changes no row.  Learns: nothing new; the findings name positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from consent.audit import audit_bundle
 from consent.audit_report import Report
@@ -27,16 +28,23 @@ from protocol.errors import BadInput, Failed
 _PAGE = 2_048
 
 
-def check_log(source: Source, key: VerifierKey, policy: Policy | None = None) -> Report:
+def check_log(
+    source: Source, key: VerifierKey, policy: Policy | None = None, *, databases: bool = True
+) -> Report:
     """Everything that `audit_bundle` sees, and that the databases agree with themselves.
 
-    policy: whose quorum counts; without one only the log's own signature does.  A database that
-    cannot be read raises Failed.
+    databases: also look at what all logs in them share.  policy: whose quorum counts; without
+    one only the log's own signature does.  A database that cannot be read raises Failed.
     """
     if policy is None:
         policy = parse_policy(majority_policy([key], {}).encode())
     report = audit_bundle(bundle_lines([source]), policy)
-    found = [*report.findings, *_databases(source), *_tree(source), *_columns(source)]
+    found = [
+        *report.findings,
+        *(_databases(source) if databases else ()),
+        *_tree(source),
+        *_columns(source),
+    ]
     # The lines never were a file, so that they have no end to be missing.
     found = [one for one in found if one.code != "file_cut"]
     return Report(tuple(sorted(found, key=lambda one: one.severity)), report.logs)
@@ -45,32 +53,45 @@ def check_log(source: Source, key: VerifierKey, policy: Policy | None = None) ->
 def check_stores(places: Places, trust: Trust) -> Report:
     """`check_log` of every log in the service's databases; nobody must be writing to them.
 
-    A database that cannot even be read is a finding; a newest head that waits for its witnesses
+    A file that cannot even be read is a finding; a newest head that waits for its witnesses
     is none.  Raises BadInput when there is no log.
     """
-    reports = []
+    reports: list[Report] = []
+    findings: list[Finding] = []
     named = tuple(name for name in trust.witnesses if name != AUDITOR)
     everybody = (*named, trust.consent.name)
-    try:
+    names: list[str] = []
+    with _damage(places, "", findings):
         names = origins(places.tree)
-        for origin in names:
-            storage, openings = SqlLog(places.tree, origin), SqlOpenings(places.openings, origin)
-            try:
-                parties = (party,) if (party := party_of(origin)) else everybody
-                source = Source(origin, storage, openings, parties)
-                reports.append(check_log(source, trust.log_key(origin), trust.policy(origin)))
-            finally:
-                storage.close()
-                openings.close()
-    except Failed as error:
-        broken = Finding("database_broken", "", {"name": places.tree, "cause": error.info.cause})
-        return Report((broken,), ())
-    if not names:
+    for origin in names:
+        with (
+            _damage(places, origin, findings),
+            closing(SqlLog(places.tree, origin)) as storage,
+            closing(SqlOpenings(places.openings, origin)) as openings,
+        ):
+            parties = (party,) if (party := party_of(origin)) else everybody
+            source = Source(origin, storage, openings, parties)
+            key, policy = trust.log_key(origin), trust.policy(origin)
+            reports.append(check_log(source, key, policy, databases=not reports))
+    if not names and not findings:
         raise BadInput("there is no log in this place", next_step="name the service's data folder")
     # A service that stopped between a signature and its cosignatures asks for them as it starts.
-    findings = [f for report in reports for f in report.findings if f.code != "quorum_missing"]
+    for report in reports:
+        findings += [one for one in report.findings if one.code != "quorum_missing"]
     logs = tuple(log for report in reports for log in report.logs)
     return Report(tuple(sorted(findings, key=lambda one: one.severity)), logs)
+
+
+@contextmanager
+def _damage(places: Places, origin: str, findings: list[Finding]) -> Iterator[None]:
+    """What a file of ours cannot give is damage; of a server it may be a password or the line."""
+    try:
+        yield
+    except Failed as error:
+        if not all(url.startswith("sqlite:") for url in (places.tree, places.openings)):
+            raise
+        said = {"name": "log or openings", "cause": error.info.cause}
+        findings.append(Finding("database_broken", origin, said))
 
 
 def _databases(source: Source) -> Iterator[Finding]:

@@ -81,7 +81,13 @@ def _sqlite(address: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     if address.database:
-        Path(address.database).touch(mode=0o600)
+        try:
+            Path(address.database).touch(mode=0o600)
+        except OSError as error:
+            raise BadInput(
+                f"{address.database}: cannot be written ({error.strerror})",
+                next_step="check the path and the permissions",
+            ) from error
     return engine
 
 

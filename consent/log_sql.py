@@ -335,6 +335,13 @@ class SqlOpenings:
     def read(self, start: int, end: int) -> list[StoredOpening]:
         return self._select(OPENINGS.c.place >= start, OPENINGS.c.place < end)
 
+    def at(self, indexes: Sequence[int]) -> list[StoredOpening]:
+        """As `read`, of places anywhere; those that are missing are left out."""
+        found: list[StoredOpening] = []
+        for start in range(0, len(indexes), 500):
+            found += self._select(OPENINGS.c.place.in_(list(indexes[start : start + 500])))
+        return found
+
     def of_subject(self, subject: bytes) -> list[int]:
         return [one.index for one in self._select(OPENINGS.c.subject == subject)]
 

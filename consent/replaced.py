@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from consent.log_database import check_there
 from consent.log_sql import SqlOpenings, opened_origins
+from consent.trust import party_of
 
 
 class Replaced:
@@ -23,20 +24,29 @@ class Replaced:
         """Raises BadInput for a file that is not there: it would be made, and nobody erased."""
         for url in urls:
             check_there(url)
-        self._stores = [SqlOpenings(url, origin) for url in urls for origin in opened_origins(url)]
+        self._stores = [
+            (party_of(origin), SqlOpenings(url, origin))
+            for url in urls
+            for origin in opened_origins(url)
+        ]
 
     def close(self) -> None:
-        for store in self._stores:
+        for _, store in self._stores:
             store.close()
 
-    def erase(self, ids: Sequence[bytes]) -> None:
-        """Everything about whom these records are of.  Without a subject it was erased before."""
-        wanted = [*ids, *(one[:-1] + bytes([one[-1] ^ 1]) for one in ids)]
-        for store in self._stores:
-            found = store.find(wanted).values()
-            people = {one.subject for one in found if one.subject is not None}
-            if people:
-                store.erase([one.index for one in store.of_subjects(sorted(people))])
+    def of(self, party: str | None) -> list[SqlOpenings]:
+        """Those of one party: ids come from parties, who may know one another's."""
+        return [store for whose, store in self._stores if whose == party]
+
+
+def _erase(stores: Sequence[SqlOpenings], ids: Sequence[bytes]) -> None:
+    """Everything about whom these records are of.  Without a subject it was erased before."""
+    wanted = [*ids, *(one[:-1] + bytes([one[-1] ^ 1]) for one in ids)]
+    for store in stores:
+        found = store.find(wanted).values()
+        people = {one.subject for one in found if one.subject is not None}
+        if people:
+            store.erase([one.index for one in store.of_subjects(sorted(people))])
 
 
 class ForgettingOpenings(SqlOpenings):
@@ -44,9 +54,9 @@ class ForgettingOpenings(SqlOpenings):
 
     def __init__(self, url: str, origin: str, replaced: Replaced) -> None:
         super().__init__(url, origin)
-        self._replaced = replaced
+        self._replaced = replaced.of(party_of(origin))
 
     def erase(self, indexes: Sequence[int]) -> None:
-        ids = [self.read(index, index + 1)[0].id for index in indexes]
-        self._replaced.erase(ids)
+        if self._replaced:
+            _erase(self._replaced, [one.id for one in self.at(indexes)])
         super().erase(indexes)

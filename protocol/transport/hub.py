@@ -53,7 +53,14 @@ def run(
 @contextmanager
 def alone(data: Path, role: str, what: str) -> Iterator[None]:
     """Keeps every other process of a service out of its data folder."""
-    with (data / f"{role}.lock").open("w") as lock:
+    try:
+        file = (data / f"{role}.lock").open("w")
+    except OSError as error:
+        raise BadInput(
+            f"{data}: cannot be written ({error.strerror})",
+            next_step="check the path and the permissions",
+        ) from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

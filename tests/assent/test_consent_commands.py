@@ -118,6 +118,8 @@ def test_a_file_that_is_no_receipt_is_exit_1_and_one_that_is_not_there_exit_2(
     assert run(tmp_path / "nothing", "--policy", policy)[0] == 2
     assert run(folder / "receipt.jws", "--policy", tmp_path / "photo")[0] == 2
     assert run(folder / "receipt.jws", "--policy", tmp_path / "nothing")[0] == 2
+    code, _, cause = run(folder / "receipt.jws", "--policy", policy, "--old-card", policy)
+    assert (code, "--old-card is of a service" in cause) == (2, True)
     code, _, cause = run(folder / "receipt.jws")
     assert (code, "--policy FILE or --collaboration FILE" in cause) == (2, True)
     (tmp_path / "long").write_bytes(b"a" * (1 << 21))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from assent.main import app
 from catalog.collaboration import Collaboration, Endpoint, dump_collaboration
 from consent.trust import AUDITOR
-from protocol.errors import BadInput
+from protocol.errors import BadInput, Failed
 from protocol.transport.hub import alone
 from tests import ledgers
 from tests.consent import made
@@ -86,7 +86,27 @@ def test_a_database_that_cannot_be_read_is_a_finding(folder: Path) -> None:
     (folder / "log.sqlite").write_bytes(b"SQLite format 3\0" + b"x" * 5000)
     code, said = check(folder)
     assert code == 1, said
-    assert "log.sqlite is damaged" in said
+    assert "the database log or openings is damaged" in said
+    assert str(folder) not in said  # an address may hold a password
+
+
+def test_a_server_that_is_away_is_no_damage(folder: Path) -> None:
+    url = "postgresql://somebody:secret@127.0.0.1:1/logs"
+    done = CliRunner().invoke(app, [
+        "consent", "check", "--collaboration", str(folder / "collaboration.yaml"),
+        "--data", str(folder), "--log-url", url,
+    ])  # fmt: skip
+    assert isinstance(done.exception, Failed)
+    assert "secret" not in str(done.exception) + done.output
+
+
+def test_one_broken_database_is_one_finding(folder: Path) -> None:
+    raw = sqlite3.connect(folder / "log.sqlite")
+    raw.execute("INSERT INTO checkpoints (log, size, note) VALUES (99, 1, 'x')")
+    raw.commit()
+    raw.close()
+    found = json.loads(check(folder, "--json")[1])["findings"]
+    assert [one["code"] for one in found] == ["database_broken"]
 
 
 def test_what_cannot_be_checked_is_said_and_nothing_is_made(folder: Path) -> None:
