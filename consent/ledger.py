@@ -107,7 +107,7 @@ class Ledger:
             writer = LogWriter(
                 log, list(cosigners.values()), trust.policy(origin), clock, pace,
                 on_published=lambda origin=origin: self._published(origin),  # type: ignore[misc]
-                make_events=RecordCheck(party, log, openings),
+                make_events=RecordCheck(party, log, openings) if party else None,
             )  # fmt: skip
             self._logs[origin] = _Open(storage, openings, log, writer, LogFiles(storage))
             writer.start()

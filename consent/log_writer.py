@@ -102,7 +102,7 @@ class LogWriter:
         clock: Callable[[], float],
         pace: Pace | None = None,
         on_published: Callable[[], None] = lambda: None,
-        make_events: MakeEvents = _no_records,
+        make_events: MakeEvents | None = None,
     ) -> None:
         """clock: POSIX seconds, to see how old the quorum is.
 
@@ -115,7 +115,7 @@ class LogWriter:
         self._clock = clock
         self._pace = pace or Pace()
         self._on_published = on_published
-        self._make_events = make_events
+        self._make_events = make_events or _no_records
         self._sizes = [0] * len(self._cosigners)  # the last tree that each cosigned
         self._asked: dict[int, Future[_Cosigned]] = {}
         self._condition = threading.Condition()

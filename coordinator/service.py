@@ -50,7 +50,7 @@ class CoordinatorService(CoordinatorServicer):
 
     async def Lease(self, request: pb.LeaseRequest, context: Context) -> pb.LeaseReply:
         async def call(peer: str) -> pb.LeaseReply:
-            # Each is looked up while everybody waits; the rest comes with the node's next call.
+            # Each is looked up while everybody waits; what is beyond them waits for these to end.
             holding = tuple(codec.key_in(key) for key in request.holding[:MAX_NAMED])
             jobs = tuple(request.open_jobs[:MAX_NAMED])
             instance = codec.instance_in(request.instance)

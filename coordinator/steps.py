@@ -218,16 +218,16 @@ class StepBoard:
         return UploadState(received, finished=False)
 
     async def _begin_early(self, row: StepRow, size: int, offset: int) -> int:
-        """An output that is still being made has no digest yet: it begins at 0 and replaces what
-        an earlier try left behind.  Returns how large it may get."""
-        if row.state != OPEN:
-            raise _closed(row.key)
+        """Replaces what an earlier try of an unfinished output left; how large it may get."""
         if size or offset:
             raise ProtocolViolation("bad_artifact", "an upload without a digest begins at 0")
-        if row.upload_sha256 is not None:
-            raise Failed("upload_interrupted", "this output has been announced with its digest")
         async with self._lock(row.key):
-            self._files.drop(row.key.job, artifact_id(row.key))
+            row = self._require(row.key)
+            if row.state != OPEN:
+                raise _closed(row.key)
+            if row.upload_sha256 is not None:
+                raise Failed("upload_interrupted", "this output has been announced already")
+            await asyncio.to_thread(self._files.drop, row.key.job, artifact_id(row.key))
         return MAX_ARTIFACT
 
     async def complete(

@@ -28,7 +28,7 @@ from party_node.consents_file import read_consents
 from party_node.dataset import Dataset
 from party_node.spare_memory import give_back
 from party_node.transfer import AGAIN
-from protocol.errors import BadInput
+from protocol.errors import BadInput, Failed
 from protocol.identity import Card, Keys
 from protocol.paillier.choose import VARIABLE, choose
 from protocol.paillier.kernel import Kernel
@@ -254,7 +254,10 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
     def met(kind: str, address: str) -> None:
         ids = pa.array([address], type=pa.string())
         meeting = asyncio.wait_for(ctx.gate.met(kind, ids), _MEETING)
-        asyncio.run_coroutine_threadsafe(meeting, loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(meeting, loop).result()
+        except TimeoutError:
+            raise Failed("unavailable", "the consent log does not answer") from None
 
     requests = SubjectRequests(
         party=ctx.party,

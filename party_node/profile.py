@@ -252,7 +252,11 @@ class Profile:
         """Computes tags as they become due, for as long as the node runs."""
         while True:
             await asyncio.sleep(_LOOK)
-            due = await asyncio.to_thread(self.refresh_due)
+            try:
+                due = await asyncio.to_thread(self.refresh_due)
+            except AssentError as error:  # a full disk stops tags, not the node
+                _log.error("tags are not computed: %s", error.info.sentence())
+                continue
             if due:
                 _log.info("tags refreshed: %s", ", ".join(due))
 

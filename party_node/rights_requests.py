@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consent import column_sql
 from consent.portal.port import FileRequest, Ticket
 from consent.records import SUBJECT_BYTES, U8
+from party_node.own_copy import own_key
 from protocol.errors import BadInput
 from protocol.secret import Secret
 
@@ -101,11 +100,7 @@ class RightsRequests:
         """engine: of the node's own database.  storage: the kit's key; one of its own use
         comes of it."""
         self._engine, self._now = engine, now
-        self._key = Secret(
-            HKDF(
-                algorithm=hashes.SHA256(), length=32, salt=None, info=b"assent/rights-requests/v1"
-            ).derive(storage.reveal())
-        )
+        self._key = own_key(storage, "rights-requests")
         with engine.begin() as db:
             _META.create_all(db)
 

@@ -1,4 +1,5 @@
-"""The node's loop: lease a step, do it, commit its output, only then let a byte leave.
+"""The node's loop: lease a step, do it, commit its output, only then let a byte leave (but for
+encrypted rows, ADR 0013).
 
 Who runs it: every node.  It dials out; nobody dials in.  architecture.md "The job engine",
 rules 4 to 7 and 10.  What a step does is a handler, chosen by the text before the first '/'

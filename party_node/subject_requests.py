@@ -177,6 +177,9 @@ async def _answered(requests: SubjectRequests, question: Question) -> Answer:
     kind = type(question).__name__
     try:
         answer = await asyncio.to_thread(requests.answer, question)
+    except AssentError as error:  # the ledger is away, say
+        _log.warning("portal: %s not answered: %s", kind, error.info.code)
+        return NotAnswered("not_available")
     except Exception as error:  # ours: the person hears "not available", the log where it broke
         _log.error("portal: %s broke: %s", kind, defect(error))
         return NotAnswered("not_available")

@@ -27,10 +27,8 @@ def check_grants(session: Session, recipients: Sequence[str]) -> None:
         return
     try:  # read anew for every job: a grant that its owner takes out of the file ends at once
         tags = tags_of(session.ctx.party)
-    except BadInput:
-        _log.exception(
-            "the file of tags is damaged; no other company may use a tag until it is not"
-        )
+    except BadInput as error:
+        _log.error("no other company may use a tag: %s", error.info.sentence())
         tags = None
     today = datetime.fromtimestamp(session.ctx.now(), UTC).date()
     for tag, recipient in product(used, recipients):

@@ -98,6 +98,6 @@ def _line(text: str) -> str:
 def _tags(party: Party) -> TagSet | None:
     try:
         return tags_of(party)
-    except BadInput:
-        _log.exception("the file of tags is damaged; results go without the titles of tags")
+    except BadInput as error:
+        _log.error("results go without the titles of tags: %s", error.info.sentence())
         return None

@@ -11,11 +11,12 @@ import hashlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from party_node.store import StoredOutput
+from protocol.defects import defect
 from protocol.errors import AssentError, Failed
 from protocol.transport.disk import disk_errors, make_durable
 from protocol.transport.port import CHUNK, ArtifactRef, CoordinatorPort, StepKey
@@ -110,12 +111,14 @@ class Early:
         self._port, self._key = port, key
         self._loop = asyncio.get_running_loop()
         self._grown = asyncio.Event()
-        self._size, self._made = 0, False
+        self._size, self._made, self._closed = 0, False, False
         self._task: asyncio.Task[None] | None = None
 
     def grew(self, path: Path, size: int) -> None:
-        """The first `size` bytes of `path` are final.  From the handler's thread."""
-        self._loop.call_soon_threadsafe(self._note, path, size)
+        """The first `size` bytes of `path` are final.  From the handler's thread, which a node
+        that stops leaves behind."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._note, path, size)
 
     async def __aenter__(self) -> Early:
         return self
@@ -126,6 +129,7 @@ class Early:
         self._grown.set()
 
     async def __aexit__(self, kind: object, *_: object) -> None:
+        self._closed = True
         if self._task is None:
             return
         if kind is not None:
@@ -133,9 +137,14 @@ class Early:
         await asyncio.gather(self._task, return_exceptions=True)
 
     def _note(self, path: Path, size: int) -> None:
+        if self._closed:
+            return
         if self._task is None:
             # Opened here: a file that is moved later stays readable.
-            self._task = asyncio.create_task(self._upload(os.open(path, os.O_RDONLY)))
+            descriptor = os.open(path, os.O_RDONLY)
+            self._task = asyncio.create_task(self._upload(descriptor))
+            # Not in the task: one that is cancelled before it began closes nothing.
+            self._task.add_done_callback(lambda _: os.close(descriptor))
         self._size = size
         self._grown.set()
 
@@ -144,8 +153,8 @@ class Early:
             await self._port.upload(self._key, b"", 0, 0, self._blocks(descriptor))
         except AssentError as error:
             log.info("%s: early upload: %s", self._key, error.info.code)
-        finally:
-            os.close(descriptor)
+        except Exception as error:  # a defect of ours; `send` makes up for it, the log tells of it
+            log.error("%s: early upload broke: %s", self._key, defect(error))
 
     async def _blocks(self, descriptor: int) -> AsyncIterator[bytes]:
         offset = 0

@@ -30,12 +30,13 @@ from consent.portal.port import (
     ReadTickets,
     ReadUses,
     Tags,
+    Tickets,
     Uses,
 )
 from consent.portal.receipts import Receipts
 from consent.portal.senders import Sender
 from consent.portal.sessions import FRESH_SECONDS, Sessions, SignedIn
-from protocol.errors import AssentError
+from protocol.errors import AssentError, Failed
 
 _log = logging.getLogger("assent.portal")
 # Why a node does not answer → what the page says.
@@ -125,7 +126,10 @@ class Portal:
         """Whether there is anything about somebody who is in the party's table no more."""
         if await self.said(party, who):
             return True
-        return bool(getattr(await self.ask(party, ReadTickets(who.subjects)), "items", ()))
+        answer = await self.ask(party, ReadTickets(who.subjects))
+        if not isinstance(answer, Tickets):  # not the same as nothing
+            raise Failed("unavailable", "the node did not say what it keeps of this person")
+        return bool(answer.items)
 
     async def recall(self, person: SignedIn, party: str, kind: type[Wanted]) -> Wanted | str:
         """Tags or uses from the party's node, some seconds old at most; else what is wrong."""

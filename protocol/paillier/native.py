@@ -231,7 +231,12 @@ class NativeKernel:
         zeros = self._kept(self._zeros, (public.n, False), lambda: self._new_zeros(shared))
         # The product is written over the zeros: each leaves in one ciphertext only.
         out = zeros.take(len(cts), later, random, progress)
-        shared.multiply(cts, out, out)
+        self._each(
+            len(cts),
+            POWER_ROWS,
+            lambda a, b: shared.multiply(cts[a:b], out[a:b], out[a:b]),
+            None,
+        )
         return out
 
     def _new_zeros(self, shared: SharedKey) -> Zeros:

@@ -347,3 +347,21 @@ def test_a_question_that_nobody_fetches_ends() -> None:
         assert await questions.lease("retailer", 0.01) is None  # it is gone
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_many_erased_people_are_found_as_one_by_one(seed: int) -> None:
+    """Shared identifiers, rows without one, and tokens of nobody among them."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, 256, (12, 32), dtype=np.uint8)
+    index, codes = SubjectIndex.numbering(tokens)
+    columns = tuple(codes[rng.permutation(12)[rng.integers(0, 6, 9)]] for _ in range(2))
+    for column in columns:
+        column[rng.random(9) < 0.3] = -1
+    lookup = PersonLookup(
+        Pseudonyms(Secret(b"m" * 32), "log", "retailer"), RowSubjects(index, columns, 9)
+    )
+    stranger = rng.integers(0, 256, (1, 32), dtype=np.uint8)
+    asked = np.concatenate([tokens[rng.permutation(12)[:5]], stranger])
+    found = set(map(bytes, lookup.with_others(asked)))
+    assert found == {one for row in asked for one in lookup.of_subject(row.tobytes()).subjects}

@@ -53,7 +53,7 @@ TARGET static void NAMED(assign)(const points *p, const double *centres, const u
     }
 }
 
-/* As nearest_rows, for a number of rows that is a multiple of LANES. */
+/* As `nearest` of step.h, for a number of rows that is a multiple of LANES. */
 TARGET static void NAMED(whole)(const points *p, const workspace *w, size_t first, size_t rows,
                                 int32_t *labels, uint64_t *sums)
 {
