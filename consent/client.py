@@ -80,7 +80,10 @@ class _Client:
         try:
             while True:
                 try:
-                    message = await asyncio.wait_for(self._translated(call.read()), quiet)
+                    # Not wait_for: of a cancellation and a message that come together it keeps
+                    # the message, and a node that was to stop goes on for ever.
+                    async with asyncio.timeout(quiet):
+                        message = await self._translated(call.read())
                 except TimeoutError as error:
                     raise self._unavailable("it stopped answering") from error
                 if message is grpc.aio.EOF:

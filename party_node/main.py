@@ -253,9 +253,13 @@ async def answer_people(node: Node, collaboration: Collaboration, keys: Keys) ->
 
     def met(kind: str, address: str) -> None:
         ids = pa.array([address], type=pa.string())
-        meeting = asyncio.wait_for(ctx.gate.met(kind, ids), _MEETING)
+
+        async def meeting() -> None:
+            async with asyncio.timeout(_MEETING):
+                await ctx.gate.met(kind, ids)
+
         try:
-            asyncio.run_coroutine_threadsafe(meeting, loop).result()
+            asyncio.run_coroutine_threadsafe(meeting(), loop).result()
         except TimeoutError:
             raise Failed("unavailable", "the consent log does not answer") from None
 
@@ -290,7 +294,8 @@ async def _reach(server: Card, keys: Keys, stop: asyncio.Event) -> None:
             _log.warning("%s; trying again", trouble.info.sentence())
             said = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause)
+            async with asyncio.timeout(pause):
+                await stop.wait()
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 

@@ -64,7 +64,8 @@ class Questions:
             async with desk.arrived:
                 desk.waiting.append(id)
                 desk.arrived.notify()
-            return await asyncio.wait_for(pending.answer, self._seconds)
+            async with asyncio.timeout(self._seconds):
+                return await pending.answer
         except TimeoutError as error:
             raise _unavailable(party, "does not answer") from error
         finally:
