@@ -220,7 +220,8 @@ class JobLog:
                     pause = _RETRY
                     break
             try:
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
